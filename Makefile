@@ -1,0 +1,62 @@
+# make book   the site, in _build/html
+# make serve  the site on http://localhost:8000
+# make test   unit tests, then every notebook's outputs
+PYTHON ?= python3
+PORT ?= 8000
+BIN := .venv/bin
+# What the stored outputs were made with; see conftest.py.
+export TF_ENABLE_ONEDNN_OPTS ?= 0
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+
+.PHONY: book serve test run train badges lock clean
+
+book: .venv/ready
+	$(BIN)/jupyter-book build . -W --keep-going -n
+	@echo "The book lies in _build/html: open _build/html/index.html"
+
+serve: book
+	$(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 -d _build/html
+
+test: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest -v -n 2 --dist loadfile
+
+# Execute notebooks in place: all, or `make run NB="01_patches"`.
+run: .venv/ready
+	$(BIN)/python book/tools/notebooks.py run $(NB)
+
+# Chapter 5 with another recipe: make train RECIPE=laptop MODELS=vit,sl
+RECIPE ?= laptop
+MODELS ?= vit,sl
+SEED ?= 0
+train: .venv/ready
+	mkdir -p book/runs
+	$(BIN)/papermill notebooks/05_training.ipynb book/runs/05_$(RECIPE).ipynb \
+	    --cwd notebooks --log-output --no-progress-bar \
+	    -p recipe $(RECIPE) -p models $(MODELS) -p seed $(SEED) \
+	    -p record_dir ../book/results
+	$(BIN)/python book/tools/notebooks.py publish book/runs/05_$(RECIPE).ipynb
+
+# Write the repository's address, set in _config.yml, into the notebooks.
+badges: .venv/ready
+	$(BIN)/python book/tools/notebooks.py badges
+
+# Pin requirements.txt afresh from the group `book` in pyproject.toml.
+lock: .venv/ready
+	$(BIN)/pip install -q uv
+	$(BIN)/uv pip compile --universal --python-version 3.11 --upgrade \
+	    --group book -o requirements.txt
+
+.venv/ready: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+	    || { echo "Python 3.11, 3.12 or 3.13 is needed: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -m venv .venv \
+	    || { echo "On Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	$(BIN)/python -m pip install --disable-pip-version-check -q -r requirements.txt
+	$(BIN)/python -m pip install --disable-pip-version-check -q \
+	    --no-deps --no-build-isolation -e .
+	@touch $@
+
+clean:
+	rm -rf _build .pytest_cache .ruff_cache

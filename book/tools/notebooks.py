@@ -1,0 +1,178 @@
+"""Keep the notebooks: run them, link them, publish a run of chapter 5.
+
+Usage:
+    python book/tools/notebooks.py run [NAME ...]
+    python book/tools/notebooks.py badges
+    python book/tools/notebooks.py publish FILE ...
+
+`run` executes notebooks in place. NAME is a file name without its ending,
+such as 01_patches; without one, all are run. `badges` writes the
+repository's address, the one setting in `_config.yml`, into every
+notebook's Colab badge and install cell. `publish` makes a page of the site
+of what papermill wrote to book/runs/.
+"""
+
+import argparse
+import os
+import re
+from pathlib import Path
+
+import nbformat
+import yaml
+from nbclient import NotebookClient
+
+ROOT = Path(__file__).parents[2]
+NOTEBOOKS = ROOT / "notebooks"
+RUN_NOTE = """\
+# The {recipe} run, cell by cell
+
+This is [chapter 5](../../notebooks/05_training.ipynb) as papermill ran it
+with the recipe `{recipe}`. The text and the code are the chapter's; the
+outputs are this run's.
+
+## The chapter
+"""
+LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)]+)\)")
+BADGE = "[![Open in Colab](../book/_static/colab.svg)]({url})"
+BADGE_PATTERN = re.compile(r"\[!\[Open in Colab\]\([^)]*\)\]\([^)]*\)")
+INSTALL = """\
+# In Colab, install the book's helper package; elsewhere do nothing.
+import sys
+
+if "google.colab" in sys.modules:
+    %pip install -q "git+{repository}@{branch}"
+"""
+INSTALL_TAG = "colab-install"
+KERNEL = {
+    "display_name": "Python 3",
+    "language": "python",
+    "name": "python3",
+}
+
+
+def repository() -> tuple[str, str]:
+    """The address and branch set in `_config.yml`."""
+    config = yaml.safe_load((ROOT / "_config.yml").read_text())
+    return config["repository"]["url"], config["repository"]["branch"]
+
+
+def colab_url(path: Path) -> str:
+    """Where Colab opens a notebook of the repository."""
+    url, branch = repository()
+    owner_and_name = url.removeprefix("https://github.com/")
+    return (
+        "https://colab.research.google.com/github/"
+        f"{owner_and_name}/blob/{branch}/{path.relative_to(ROOT).as_posix()}"
+    )
+
+
+def link(path: Path, notebook) -> None:
+    """Set the badge and the install cell, in place.
+
+    Raises:
+        ValueError: if the notebook has no badge in its first cell or no
+            install cell.
+    """
+    url, branch = repository()
+    first = notebook.cells[0]
+    badge = BADGE.format(url=colab_url(path))
+    first.source, found = BADGE_PATTERN.subn(badge, first.source)
+    install = [
+        c for c in notebook.cells if INSTALL_TAG in c.metadata.get("tags", ())
+    ]
+    if found != 1 or len(install) != 1:
+        raise ValueError(
+            f"{path.name} needs one Colab badge in its first cell and one "
+            f"cell tagged {INSTALL_TAG!r}."
+        )
+    text = INSTALL.format(repository=url, branch=branch)
+    install[0].source = text.strip()
+
+
+def tidy(notebook) -> None:
+    """Remove what changes from run to run and is no output, in place."""
+    notebook.metadata = {
+        "kernelspec": KERNEL,
+        "language_info": {"name": "python"},
+    }
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)
+        cell.metadata.pop("papermill", None)
+        for output in cell.get("outputs", ()):
+            output.pop("metadata", None)
+            if output.output_type in ("display_data", "execute_result"):
+                output.metadata = {}
+
+
+def run(path: Path) -> None:
+    """Execute a notebook from top to bottom, in place."""
+    notebook = nbformat.read(path, as_version=4)
+    NotebookClient(
+        notebook, resources={"metadata": {"path": str(path.parent)}}
+    ).execute()
+    tidy(notebook)
+    nbformat.write(notebook, path)
+
+
+def publish(path: Path) -> None:
+    """Make a page of papermill's output in book/runs/, in place.
+
+    Links are turned to where the page lies, the badge gives way to a note,
+    and a published page is left as it is.
+    """
+    notebook = nbformat.read(path, as_version=4)
+    tidy(notebook)
+    first, *others = (c for c in notebook.cells if c.cell_type == "markdown")
+    if "as papermill ran it" in first.source:
+        return
+    for cell in (first, *others):
+        cell.source = LINK.sub(
+            lambda match: "](" + relink(match[1], path.parent) + ")",
+            cell.source,
+        )
+    _, _, text = first.source.partition("\n")
+    note = RUN_NOTE.format(recipe=path.stem.removeprefix("05_"))
+    first.source = note + BADGE_PATTERN.sub("", text).lstrip()
+    nbformat.write(notebook, path)
+
+
+def relink(target: str, folder: Path) -> str:
+    """A link of notebooks/, as it reads from another folder."""
+    absolute = (NOTEBOOKS / target).resolve()
+    return Path(os.path.relpath(absolute, folder.resolve())).as_posix()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("badges")
+    runner = commands.add_parser("run")
+    runner.add_argument("names", nargs="*", metavar="NAME")
+    publisher = commands.add_parser("publish")
+    publisher.add_argument("paths", nargs="+", metavar="FILE", type=Path)
+    arguments = parser.parse_args()
+
+    if arguments.command == "badges":
+        for path in sorted(NOTEBOOKS.glob("*.ipynb")):
+            notebook = nbformat.read(path, as_version=4)
+            link(path, notebook)
+            nbformat.write(notebook, path)
+            print(path.name, colab_url(path))
+        return
+
+    if arguments.command == "publish":
+        for path in arguments.paths:
+            publish(path)
+        return
+
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    names = arguments.names or [p.stem for p in NOTEBOOKS.glob("*.ipynb")]
+    for name in sorted(names):
+        print(f"{name} ...", flush=True)
+        run(NOTEBOOKS / f"{name}.ipynb")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""pytest and nbval for the book.
+
+Three things that nbval does not do: it compares figures, it takes a cell
+tag `rtol-0.01` that lets close numbers pass while the words stay exact, and
+it runs the solution of every exercise after the notebook that sets it.
+"""
+
+import base64
+import io
+import os
+import re
+from pathlib import Path
+
+# Before TensorFlow is imported, here or in a notebook's kernel: the stored
+# outputs were made so, and its start-up messages would differ.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np  # noqa: E402
+from nbformat import NotebookNode  # noqa: E402
+from nbval.plugin import IPyNbCell, IPyNbFile  # noqa: E402
+from PIL import Image  # noqa: E402
+
+ROOT = Path(__file__).parent
+#: Largest root-mean-square difference of two figures, on 0..255.
+FIGURE_LIMIT = 1.0
+NUMBER = re.compile(r"(?<![\w.])[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
+SOLUTION = re.compile(r"<details>.*?```python\n(.*?)```", re.DOTALL)
+
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])
+)
+collect_ignore_glob = ["book/*", "_build/*"]
+# The stored outputs are TensorFlow's.
+if os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow":
+    collect_ignore_glob.append("notebooks/*")
+
+
+def figures(outputs) -> list[str]:
+    """The base64 PNGs of a cell's outputs, in order."""
+    data = (output.get("data", {}) for output in outputs)
+    return [d["image/png"] for d in data if "image/png" in d]
+
+
+def figure_distance(one: str, other: str) -> float:
+    """RMS difference of two base64 PNGs, averaged down to 64 x 64."""
+
+    def thumbnail(png):
+        picture = Image.open(io.BytesIO(base64.b64decode(png)))
+        pixels = picture.convert("RGBa")  # colour times opacity
+        small = pixels.resize((64, 64), Image.Resampling.BOX)
+        return picture.size, np.asarray(small, "float64")
+
+    size, pixels = thumbnail(one)
+    other_size, other_pixels = thumbnail(other)
+    if size != other_size:
+        return float("inf")
+    return float(np.sqrt(np.mean((pixels - other_pixels) ** 2)))
+
+
+def snap(text: str, reference: str, rtol: float) -> str:
+    """`reference`, if `text` has its words and, within rtol, its numbers."""
+    if NUMBER.split(text) != NUMBER.split(reference):
+        return text
+    pairs = zip(NUMBER.findall(text), NUMBER.findall(reference), strict=True)
+    near = (abs(float(a) - float(b)) <= rtol * abs(float(b)) for a, b in pairs)
+    return reference if all(near) else text
+
+
+def snap_outputs(outputs, references, rtol: float) -> None:
+    """Apply `snap` to the text of each output, in place."""
+    for output, reference in zip(outputs, references, strict=False):
+        if "text" in output and "text" in reference:
+            output.text = snap(output.text, reference.text, rtol)
+        ours, theirs = output.get("data", {}), reference.get("data", {})
+        for kind in ours.keys() & theirs.keys() & {"text/plain", "text/html"}:
+            ours[kind] = snap(ours[kind], theirs[kind], rtol)
+
+
+def solutions(notebook) -> list[str]:
+    """The code of the folded solutions in a notebook's prose."""
+    prose = (c.source for c in notebook.cells if c.cell_type == "markdown")
+    return [code for text in prose for code in SOLUTION.findall(text)]
+
+
+nbval_compare = IPyNbCell.compare_outputs
+nbval_collect = IPyNbFile.collect
+
+
+def compare_outputs(self, test, ref, skip_compare=None) -> bool:
+    for tag in self.cell.metadata.get("tags", ()):
+        if tag.startswith("rtol-"):
+            snap_outputs(test, ref, float(tag.removeprefix("rtol-")))
+    if not nbval_compare(self, test, ref, skip_compare):
+        return False
+    ours, theirs = figures(test), figures(ref)
+    if len(ours) != len(theirs):
+        self.comparison_traceback.append(
+            f"{len(ours)} figures drawn, {len(theirs)} stored"
+        )
+        return False
+    for number, pair in enumerate(zip(ours, theirs, strict=True), 1):
+        distance = figure_distance(*pair)
+        if distance > FIGURE_LIMIT:
+            self.comparison_traceback.append(
+                f"figure {number} differs from the stored one: RMS "
+                f"{distance:.2f}, limit {FIGURE_LIMIT}"
+            )
+            return False
+    return True
+
+
+def collect(self):
+    cells = list(nbval_collect(self))
+    yield from cells
+    for number, code in enumerate(solutions(self.nb), 1):
+        cell = NotebookNode(
+            source=code, outputs=[], execution_count=None, metadata={}
+        )
+        yield IPyNbCell.from_parent(
+            self,
+            name=f"Solution {number}",
+            cell_num=len(cells) + number - 1,
+            cell=cell,
+            options={"check": False, "skip": False, "check_exception": False},
+        )
+
+
+IPyNbCell.compare_outputs = compare_outputs
+IPyNbFile.collect = collect

@@ -1,0 +1,223 @@
+"""Locality Self-Attention on public Keras operations."""
+
+import math
+
+import keras
+from keras import layers, ops
+
+PACKAGE = "vitsd"
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class LocalitySelfAttention(layers.Layer):
+    """Locality Self-Attention (Lee et al. 2021, section 3.3).
+
+    Multi-head self-attention with two changes, each its own switch: a token
+    may not attend to itself (the diagonal of the scores is masked), and the
+    temperature of the softmax is learned instead of fixed at
+    sqrt(key_dim). With both switches off it is plain self-attention.
+
+    Call with tokens (B, N, width), any N; returns (B, N, width). A single
+    token attends to itself, whatever the mask. With
+    `return_attention_scores=True` returns the pair (outputs, weights), the
+    weights (B, heads, queries, keys), each row summing to 1.
+
+    `keras.ops.dot_product_attention` does the work unless the weights are
+    asked for or dropout is active in training; both paths give equal
+    results.
+
+    Args:
+        num_heads: number of heads.
+        key_dim: length of a query, key and value of one head.
+        diagonal_mask: mask the diagonal.
+        learnable_temperature: learn the temperature.
+        temperature_per: "head" (the authors' code) or "layer" (the Keras
+            example): how many temperatures there are.
+        temperature_form: "divide" learns tau and divides the scores by it,
+            as the paper writes it and the Keras example does; "multiply"
+            learns 1 / tau, as the authors' code does. The same function,
+            but an optimiser like Adam, whose steps have a fixed size, moves
+            the second faster.
+        use_bias: biases for queries, keys and values. The output always has
+            one.
+        dropout: rate of dropout on the attention weights, in training.
+        kernel_initializer: of both projections.
+        seed: of the dropout.
+
+    Raises:
+        ValueError: for `num_heads` or `key_dim` below 1, `dropout` outside
+            0..1, an unknown `temperature_per` or `temperature_form`, or
+            input that is not 3-D.
+    """
+
+    def __init__(
+        self,
+        num_heads: int,
+        key_dim: int,
+        *,
+        diagonal_mask: bool = True,
+        learnable_temperature: bool = True,
+        temperature_per: str = "head",
+        temperature_form: str = "divide",
+        use_bias: bool = True,
+        dropout: float = 0.0,
+        kernel_initializer="glorot_uniform",
+        seed: int | None = None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if num_heads < 1 or key_dim < 1:
+            raise ValueError(
+                f"num_heads={num_heads} and key_dim={key_dim} must both be "
+                "at least 1."
+            )
+        if not 0 <= dropout < 1:
+            raise ValueError(
+                f"dropout={dropout} is outside 0..1: it is the part of the "
+                "weights to drop."
+            )
+        _check_choice("temperature_per", temperature_per, ("head", "layer"))
+        _check_choice(
+            "temperature_form", temperature_form, ("divide", "multiply")
+        )
+        self.num_heads = num_heads
+        self.key_dim = key_dim
+        self.diagonal_mask = diagonal_mask
+        self.learnable_temperature = learnable_temperature
+        self.temperature_per = temperature_per
+        self.temperature_form = temperature_form
+        self.use_bias = use_bias
+        self.dropout = dropout
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.seed = seed
+
+    def build(self, input_shape):
+        if len(input_shape) != 3:
+            raise ValueError(
+                "tokens must have shape (batch, tokens, width), got "
+                f"{tuple(input_shape)}."
+            )
+        inner = self.num_heads * self.key_dim
+        self.qkv = layers.Dense(
+            3 * inner,
+            use_bias=self.use_bias,
+            kernel_initializer=self.kernel_initializer,
+            dtype=self.dtype_policy,
+            name="qkv",
+        )
+        self.output_projection = layers.Dense(
+            input_shape[-1],
+            kernel_initializer=self.kernel_initializer.clone(),
+            dtype=self.dtype_policy,
+            name="output",
+        )
+        self.softmax = layers.Softmax(dtype=self.dtype_policy)
+        self.drop = layers.Dropout(
+            self.dropout, seed=self.seed, dtype=self.dtype_policy
+        )
+        self.qkv.build(input_shape)
+        self.output_projection.build((None, None, inner))
+        if self.learnable_temperature:
+            start = math.sqrt(self.key_dim)
+            if self.temperature_form == "multiply":
+                start = 1 / start
+            heads = self.num_heads if self.temperature_per == "head" else 1
+            self.temperature_weight = self.add_weight(
+                shape=(heads, 1),
+                initializer=keras.initializers.Constant(start),
+                name="temperature",
+            )
+
+    @property
+    def temperature(self):
+        """The temperature tau of every head, (heads,), as a NumPy array."""
+        if not self.learnable_temperature:
+            tau = ops.full((1,), math.sqrt(self.key_dim))
+        else:
+            tau = self.temperature_weight[:, 0]
+            if self.temperature_form == "multiply":
+                tau = 1 / tau
+        return ops.convert_to_numpy(ops.broadcast_to(tau, (self.num_heads,)))
+
+    def call(self, tokens, training=False, return_attention_scores=False):
+        query, key, value = self._project(tokens)
+        mask = self._mask(ops.shape(tokens)[1])
+        if return_attention_scores or (training and self.dropout):
+            scores = ops.einsum("bqhd,bkhd->bhqk", query, key)
+            weights = self.softmax(scores, mask=mask)
+            mixed = ops.einsum(
+                "bhqk,bkhd->bqhd",
+                self.drop(weights, training=training),
+                value,
+            )
+        else:
+            mixed = ops.dot_product_attention(
+                query, key, value, mask=mask, scale=1.0
+            )
+        count = ops.shape(tokens)[1]
+        inner = self.num_heads * self.key_dim
+        outputs = self.output_projection(
+            ops.reshape(mixed, (-1, count, inner))
+        )
+        if return_attention_scores:
+            return outputs, weights
+        return outputs
+
+    def _project(self, tokens):
+        """Queries over tau, keys, values: each (B, N, heads, key_dim)."""
+        shape = (-1, ops.shape(tokens)[1], 3, self.num_heads, self.key_dim)
+        qkv = ops.reshape(self.qkv(tokens), shape)
+        query, key, value = (qkv[:, :, i] for i in range(3))
+        if not self.learnable_temperature:
+            query = query * (1 / math.sqrt(self.key_dim))
+        elif self.temperature_form == "divide":
+            query = query / self.temperature_weight
+        else:
+            query = query * self.temperature_weight
+        return query, key, value
+
+    def _mask(self, count):
+        """True where a query may look, (1, 1, N, N); None if everywhere."""
+        if not self.diagonal_mask:
+            return None
+        index = ops.arange(count)
+        other = ops.not_equal(index[:, None], index[None, :])
+        alone = ops.equal(count, 1)
+        return ops.logical_or(other, alone)[None, None]
+
+    def compute_output_spec(
+        self, tokens, training=False, return_attention_scores=False
+    ):
+        outputs = keras.KerasTensor(tokens.shape, dtype=self.compute_dtype)
+        if not return_attention_scores:
+            return outputs
+        batch, count, _ = tokens.shape
+        weights = keras.KerasTensor(
+            (batch, self.num_heads, count, count), dtype=self.compute_dtype
+        )
+        return outputs, weights
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_heads": self.num_heads,
+            "key_dim": self.key_dim,
+            "diagonal_mask": self.diagonal_mask,
+            "learnable_temperature": self.learnable_temperature,
+            "temperature_per": self.temperature_per,
+            "temperature_form": self.temperature_form,
+            "use_bias": self.use_bias,
+            "dropout": self.dropout,
+            "kernel_initializer": keras.initializers.serialize(
+                self.kernel_initializer
+            ),
+            "seed": self.seed,
+        }
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(
+            f"{name}={value!r} is unknown: choose from "
+            f"{', '.join(map(repr, choices))}."
+        )

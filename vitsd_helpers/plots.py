@@ -1,0 +1,124 @@
+"""Figures that read on light and dark pages and to colour-blind eyes.
+
+Backgrounds are transparent, text is a mid grey that stands out from white
+and from black, and the colours are Okabe and Ito's (2008), each curve with
+a line style of its own.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from keras import ops
+
+GREY = "#7d7d7d"
+#: Okabe-Ito, the four that stand out from white and from near-black.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
+STYLES = ("-", "--", "-.", ":")
+
+
+def set_style() -> None:
+    """Set matplotlib's defaults for the book's figures."""
+    plt.rcParams.update(
+        {
+            "figure.facecolor": "none",
+            "axes.facecolor": "none",
+            "savefig.facecolor": "none",
+            "figure.dpi": 110,
+            "figure.constrained_layout.use": True,
+            "font.size": 11,
+            "text.color": GREY,
+            "axes.labelcolor": GREY,
+            "axes.titlecolor": GREY,
+            "axes.edgecolor": GREY,
+            "xtick.color": GREY,
+            "ytick.color": GREY,
+            "legend.frameon": False,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.prop_cycle": plt.cycler(color=COLOURS)
+            + plt.cycler(linestyle=STYLES),
+            "lines.linewidth": 2,
+            "image.cmap": "cividis",
+        }
+    )
+
+
+def show_images(
+    images, titles: Sequence[str] | None = None, columns: int | None = None
+):
+    """Draw images (N, H, W, C) in a row, or in rows of `columns`.
+
+    Floats are taken to be on the scale 0..255, like uint8. Returns the
+    axes, an array of N.
+    """
+    images = np.clip(ops.convert_to_numpy(images), 0, 255).astype("uint8")
+    columns = columns or len(images)
+    rows = -(-len(images) // columns)
+    figure, axes = plt.subplots(
+        rows,
+        columns,
+        figsize=(1.7 * columns, 1.95 * rows),
+        squeeze=False,
+    )
+    for axis in axes.flat:
+        axis.axis("off")
+    for index, image in enumerate(images):
+        axes.flat[index].imshow(image)
+        if titles is not None:
+            axes.flat[index].set_title(titles[index], fontsize=10)
+    return axes.ravel()[: len(images)]
+
+
+def patch_grid(patches, columns: int | None = None, gap: int = 1):
+    """One RGBA picture of patches laid out with transparent gaps.
+
+    Args:
+        patches: (N, P, P, 3) or (N, P * P * 3), on the scale 0..255.
+        columns: patches in a row; a square grid without it.
+        gap: pixels between patches.
+
+    Returns:
+        (height, width, 4) uint8, transparent where there is no patch.
+    """
+    patches = ops.convert_to_numpy(patches)
+    if patches.ndim == 2:
+        side = round((patches.shape[1] / 3) ** 0.5)
+        patches = patches.reshape(-1, side, side, 3)
+    count, side = patches.shape[:2]
+    columns = columns or round(count**0.5)
+    rows = -(-count // columns)
+    step = side + gap
+    canvas = np.zeros((rows * step - gap, columns * step - gap, 4), "uint8")
+    for index, patch in enumerate(np.clip(patches, 0, 255)):
+        top, left = index // columns * step, index % columns * step
+        canvas[top : top + side, left : left + side, :3] = patch
+        canvas[top : top + side, left : left + side, 3] = 255
+    return canvas
+
+
+def show_heatmap(
+    values, axis=None, *, title: str = "", vmax: float | None = None
+):
+    """Draw a matrix from 0 up, with its colour bar; returns the axis."""
+    if axis is None:
+        axis = plt.subplots(figsize=(3.4, 2.8))[1]
+    picture = axis.imshow(ops.convert_to_numpy(values), vmin=0, vmax=vmax)
+    axis.set_title(title)
+    bar = axis.figure.colorbar(picture, ax=axis, shrink=0.85)
+    bar.outline.set_visible(False)
+    return axis
+
+
+def show_curves(
+    curves: Mapping[str, Sequence[float]], xlabel: str, ylabel: str, axis=None
+):
+    """Draw named curves over 1, 2, 3, ...; returns the axis."""
+    if axis is None:
+        axis = plt.subplots(figsize=(5, 3.2))[1]
+    for name, values in curves.items():
+        axis.plot(np.arange(1, len(values) + 1), values, label=name)
+    axis.set_xlabel(xlabel)
+    axis.set_ylabel(ylabel)
+    axis.legend()
+    return axis
