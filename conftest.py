@@ -16,10 +16,10 @@ from pathlib import Path
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import numpy as np  # noqa: E402
-from nbformat import NotebookNode  # noqa: E402
-from nbval.plugin import IPyNbCell, IPyNbFile  # noqa: E402
-from PIL import Image  # noqa: E402
+import numpy as np
+from nbformat import NotebookNode
+from nbval.plugin import IPyNbCell, IPyNbFile
+from PIL import Image
 
 ROOT = Path(__file__).parent
 #: Largest root-mean-square difference of two figures, on 0..255.

@@ -82,7 +82,7 @@ def test_hold_out_leaves_no_class_out() -> None:
     x = np.zeros((102, 2, 2, 3), "uint8")
     y = np.array([0] * 100 + [1] * 2)
     uneven = ImageData(x, y, x[:0], y[:0], ("many", "few"))
-    with pytest.raises(ValueError, match="count=20 .* 2 classes"):
+    with pytest.raises(ValueError, match=r"count=20 .* 2 classes"):
         hold_out(uneven, 20)
 
 
@@ -487,7 +487,7 @@ def test_folder_names_every_broken_picture(tmp_path: Path) -> None:
     }
     for name, content in broken.items():
         (tmp_path / name).write_bytes(content)
-    with pytest.raises(ValueError, match="^4 pictures cannot") as error:
+    with pytest.raises(ValueError, match=r"^4 pictures cannot") as error:
         load_data("folder", tmp_path)
     for name in broken:
         assert str(tmp_path / name) in str(error.value)

@@ -55,7 +55,7 @@ def show_images(
     images = np.clip(ops.convert_to_numpy(images), 0, 255).astype("uint8")
     columns = columns or len(images)
     rows = -(-len(images) // columns)
-    figure, axes = plt.subplots(
+    _, axes = plt.subplots(
         rows,
         columns,
         figsize=(1.7 * columns, 1.95 * rows),

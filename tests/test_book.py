@@ -1,0 +1,182 @@
+"""The book as a whole: notebooks, links, badges, alt text, layout."""
+
+import ast
+import re
+import tomllib
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+
+import notebooks as tool
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+RUNS = sorted((ROOT / "book" / "runs").glob("*.ipynb"))
+PAGES = [ROOT / "README.md", *sorted((ROOT / "book").glob("*.md"))]
+LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)\s#]+)[^)]*\)")
+LOCAL_PATH = re.compile(r"(?<![\w./:])/(?:home|Users|root|tmp|work)/\S+")
+DIRECTIVE = re.compile(
+    r"^(?:```|:::)\s*\{|\{[a-z-]+(?::[a-z]+)?\}`|^\([\w-]+\)=", re.M
+)
+SOLUTION = re.compile(r"<details>.*?```python\n(.*?)```", re.DOTALL)
+
+each_notebook = pytest.mark.parametrize(
+    "path", NOTEBOOKS, ids=lambda p: p.stem
+)
+each_executed = pytest.mark.parametrize(
+    "path", NOTEBOOKS + RUNS, ids=lambda p: p.stem
+)
+
+
+def read(path: Path):
+    return nbformat.read(path, as_version=4)
+
+
+def code_cells(path: Path) -> list:
+    return [c for c in read(path).cells if c.cell_type == "code"]
+
+
+def prose(path: Path) -> str:
+    cells = read(path).cells
+    return "\n\n".join(c.source for c in cells if c.cell_type == "markdown")
+
+
+def chapters_of_toc() -> list[str]:
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
+    parts = (part["chapters"] for part in toc["parts"])
+    return [toc["root"], *(c["file"] for part in parts for c in part)]
+
+
+@each_executed
+def test_run_once_from_top_to_bottom(path):
+    counts = [cell.execution_count for cell in code_cells(path)]
+    assert counts == list(range(1, len(counts) + 1))
+
+
+@each_executed
+def test_no_error_is_stored(path):
+    for cell in code_cells(path):
+        kinds = {output.output_type for output in cell.outputs}
+        assert "error" not in kinds, cell.source
+
+
+@each_executed
+def test_no_local_path(path):
+    text = path.read_text()
+    assert not LOCAL_PATH.search(text), LOCAL_PATH.search(text)[0]
+
+
+@each_executed
+def test_every_figure_has_alt_text(path):
+    for cell in code_cells(path):
+        if any("image/png" in o.get("data", {}) for o in cell.outputs):
+            image = cell.metadata.get("mystnb", {}).get("image", {})
+            assert len(image.get("alt", "")) > 30, cell.source
+
+
+@each_notebook
+def test_outputs_are_not_warnings(path):
+    for cell in code_cells(path):
+        for output in cell.outputs:
+            assert output.get("name") != "stderr", output.text
+
+
+@each_notebook
+def test_cells_are_small(path):
+    for cell in code_cells(path):
+        lines = cell.source.splitlines()
+        assert len(lines) <= 16, cell.source
+        assert max(map(len, lines)) <= 72, cell.source
+
+
+@each_notebook
+def test_prose_is_plain_commonmark(path):
+    """Colab and GitHub would show a role or a directive raw."""
+    found = DIRECTIVE.search(prose(path))
+    assert not found, found and found[0]
+
+
+@each_notebook
+def test_no_tensorflow_import(path):
+    source = "\n".join(cell.source for cell in code_cells(path))
+    assert not re.search(r"^\s*(import|from) tensorflow", source, re.M)
+
+
+@each_notebook
+def test_parts_of_a_chapter(path):
+    text = prose(path)
+    for part in (
+        "**What you will learn**",
+        "**What you need**",
+        "**Time**",
+        "## Exercises",
+        "## Summary",
+        "**Next**",
+    ):
+        assert part in text, part
+    assert len(SOLUTION.findall(text)) == 2
+    assert "../book/references.md" in text
+
+
+@each_notebook
+def test_solutions_check_themselves(path):
+    for code in SOLUTION.findall(prose(path)):
+        nodes = ast.walk(ast.parse(code))
+        assert any(isinstance(n, ast.Assert) for n in nodes), code
+
+
+@each_notebook
+def test_badge_and_install_cell(path):
+    notebook = read(path)
+    stored = [cell.source for cell in notebook.cells]
+    tool.link(path, notebook)
+    assert [cell.source for cell in notebook.cells] == stored
+    url = tool.colab_url(path)
+    assert url.endswith(f"/notebooks/{path.name}")
+    assert f"]({url})" in stored[0]
+
+
+@pytest.mark.parametrize(
+    "path", PAGES + NOTEBOOKS + RUNS, ids=lambda p: p.name
+)
+def test_links_point_at_files(path):
+    text = prose(path) if path.suffix == ".ipynb" else path.read_text()
+    for target in LINK.findall(text):
+        assert (path.parent / target).exists(), target
+
+
+def test_contents_are_all_the_pages():
+    listed = chapters_of_toc()
+    for name in listed:
+        base = ROOT / name
+        found = [base.with_suffix(s) for s in (".md", ".ipynb")]
+        assert any(p.exists() for p in found), name
+    pages = {p for p in PAGES if p.name != "README.md"}
+    for path in [*NOTEBOOKS, *RUNS, *pages]:
+        assert str(path.relative_to(ROOT).with_suffix("")) in listed
+
+
+def test_address_is_one_setting():
+    config = yaml.safe_load((ROOT / "_config.yml").read_text())
+    url = config["repository"]["url"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["repository-code"] == url
+    assert not url.endswith("/")
+
+
+def test_package_would_not_move_colabs_packages():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for need in project["dependencies"]:
+        assert not need.startswith("tensorflow")
+        assert "<" not in need and "==" not in need
+
+
+def test_helpers_are_backend_agnostic():
+    for path in sorted((ROOT / "vitsd_helpers").glob("*.py")):
+        text = path.read_text()
+        assert not re.search(
+            r"^\s*(import|from) (tensorflow|torch)", text, re.M
+        )
+        assert not re.search(r"keras\.src|\b(?:layers|ops|keras)\._", text)

@@ -1,0 +1,139 @@
+"""Recipes, records, and the numbers that pages read from records."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import records as pages
+
+from vitsd_helpers import build_vit, load_data
+from vitsd_helpers.recipes import (
+    RECIPES,
+    Recipe,
+    check_parameters,
+    get_recipe,
+    parse_variants,
+)
+from vitsd_helpers.records import (
+    StopWatch,
+    make_record,
+    read_records,
+    write_record,
+)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load_data("digits")
+
+
+@pytest.fixture(scope="module")
+def record(digits) -> dict:
+    """The record of one short epoch on a few digits."""
+    data = dataclasses.replace(
+        digits, x_train=digits.x_train[:96], y_train=digits.y_train[:96]
+    )
+    recipe = dataclasses.replace(get_recipe("quick"), epochs=2)
+    config = recipe.config("sl", data)
+    model = build_vit(config)
+    model.compile("adamw", "mse")
+    watch = StopWatch()
+    target = np.zeros((96, 10))
+    history = model.fit(
+        data.x_train,
+        target,
+        batch_size=64,
+        epochs=2,
+        callbacks=[watch],
+        verbose=0,
+    ).history
+    test = {"top1": 0.5, "top5": 0.75}
+    return make_record(
+        recipe, "sl", 7, data, config, model, history, test, watch
+    )
+
+
+def test_recipes_are_named_by_their_keys():
+    for name, recipe in RECIPES.items():
+        assert recipe.name == name
+        assert get_recipe(name) is recipe
+
+
+def test_hash_changes_with_every_setting():
+    recipe = get_recipe("quick")
+    assert recipe.hash == Recipe(**vars(recipe)).hash
+    other = dataclasses.replace(recipe, weight_decay=0.051)
+    assert other.hash != recipe.hash
+
+
+def test_config_fits_the_data(digits):
+    recipe = get_recipe("quick")
+    sl, vit = (recipe.config(v, digits) for v in ("sl", "vit"))
+    assert sl.num_classes == 10
+    assert sl.mean == pytest.approx(digits.x_train.mean((0, 1, 2)))
+    assert vit == sl.vanilla
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda: get_recipe("quik"), "'quik'.*quick"),
+        (lambda: parse_variants("vit,ls"), "'ls'.*sl"),
+        (lambda: check_parameters({"recipe", "sede"}), "'sede'.*seed"),
+    ],
+)
+def test_mistyped_names_are_errors(call, text):
+    with pytest.raises(ValueError, match=text):
+        call()
+
+
+def test_parameters_pass_over_pythons_own_names():
+    check_parameters({"recipe", "seed", "_", "_i7", "__doc__"})
+
+
+def test_record_is_complete(record):
+    assert record["model"] == "SL-ViT"
+    assert record["seed"] == 7
+    assert record["steps"] == 4
+    assert record["parameters"] == 87_346
+    assert len(record["epochs"]["loss"]) == 2
+    assert record["seconds"] > 0
+    assert record["compile_seconds"] > 0
+    assert record["device"] and record["versions"]["keras"]
+    assert record["recipe_hash"] != get_recipe("quick").hash
+    images = record["images_per_second"] * record["seconds"]
+    assert images == pytest.approx(2 * 96 - 64, rel=0.05)
+
+
+def test_record_survives_json_and_is_complete_or_absent(record, tmp_path):
+    path = write_record(record, tmp_path / "new")
+    assert path.name == "quick-sl-seed7.json"
+    assert read_records(path.parent) == {
+        "quick-sl-seed7": json.loads(json.dumps(record))
+    }
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_pages_read_records(record, tmp_path, monkeypatch):
+    monkeypatch.setattr(pages, "FOLDER", tmp_path)
+    write_record(record, tmp_path)
+    found = pages.load("quick-sl-seed7")
+    assert pages.lookup(found, "test.top1") == 0.5
+    with pytest.raises(ValueError, match=r"test\.top2"):
+        pages.lookup(found, "test.top2")
+    with pytest.raises(ValueError, match="quick-vit-seed7"):
+        pages.load("quick-vit-seed7")
+
+
+def test_table_states_the_standard_error():
+    assert pages.standard_error(0.5, 10_000) == pytest.approx(0.005)
+
+
+def test_committed_records_belong_to_a_recipe():
+    for name, record in read_records(pages.FOLDER).items():
+        recipe = record["recipe"]["name"]
+        assert name.startswith(recipe + "-")
+        assert record["recipe_hash"] == get_recipe(recipe).hash
+        assert len(record["epochs"]["loss"]) == record["recipe"]["epochs"]
+        assert record["commit"] and "dirty" not in record["commit"]
