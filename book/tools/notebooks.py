@@ -87,6 +87,9 @@ def link(path: Path, notebook) -> None:
         )
     text = INSTALL.format(repository=url, branch=branch)
     install[0].source = text.strip()
+    install[0].metadata["mystnb"] = {
+        "code_prompt_show": "In Colab: install the book's package"
+    }
 
 
 def tidy(notebook) -> None:

@@ -68,15 +68,15 @@ class RecordsDirective(SphinxDirective):
         for path in paths:
             self.env.note_dependency(str(path))
         found = [load(path.stem) for path in paths]
-        outcome = [
-            ("model", "seed", "top-1", "top-5", "images a second", "minutes"),
+        rows = [
+            ("model", "top-1", "top-5", "images/s", "minutes"),
             *map(self.outcome, found),
         ]
-        origin = [
-            ("model", "device", "backend", "date", "commit"),
-            *map(self.origin, found),
-        ]
-        return [self.table(outcome), self.table(origin)]
+        origins = nodes.bullet_list()
+        for record in found:
+            text = nodes.paragraph(text=self.origin(record))
+            origins += nodes.list_item("", text)
+        return [self.table(rows), origins]
 
     @staticmethod
     def outcome(record: dict) -> tuple[str, ...]:
@@ -84,7 +84,6 @@ class RecordsDirective(SphinxDirective):
         error = standard_error(top1, record["test_images"])
         return (
             record["model"],
-            str(record["seed"]),
             f"{top1:.1%} ± {100 * error:.1f}",
             f"{top5:.1%}",
             f"{record['images_per_second']:.0f}",
@@ -92,15 +91,15 @@ class RecordsDirective(SphinxDirective):
         )
 
     @staticmethod
-    def origin(record: dict) -> tuple[str, ...]:
+    def origin(record: dict) -> str:
+        """Seed, device, versions, date and commit of a run, in a line."""
         versions, backend = record["versions"], record["backend"]
         number = versions.get(backend) or versions.get(f"{backend}-cpu", "")
         return (
-            record["model"],
-            record["device"],
-            f"Keras {versions['keras']} on {backend} {number}",
-            record["date"],
-            (record["commit"] or "unknown")[:7],
+            f"{record['model']}: seed {record['seed']}, {record['device']}, "
+            f"Keras {versions['keras']} on {backend} {number}, "
+            f"{record['date']}, commit {(record['commit'] or '?')[:7]}, "
+            f"recipe {record['recipe_hash']}."
         )
 
     @staticmethod
