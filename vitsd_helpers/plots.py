@@ -11,6 +11,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from keras import ops
 
+from .model import ViTConfig
+
 GREY = "#7d7d7d"
 #: Okabe-Ito, the four that stand out from white and from near-black.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
@@ -47,13 +49,13 @@ def set_style() -> None:
 def show_images(
     images, titles: Sequence[str] | None = None, columns: int | None = None
 ):
-    """Draw images (N, H, W, C) in a row, or in rows of `columns`.
+    """Draw images (N, H, W, C) in rows of `columns`, by default four.
 
     Floats are taken to be on the scale 0..255, like uint8. Returns the
     axes, an array of N.
     """
     images = np.clip(ops.convert_to_numpy(images), 0, 255).astype("uint8")
-    columns = columns or len(images)
+    columns = columns or min(len(images), 4)
     rows = -(-len(images) // columns)
     _, axes = plt.subplots(
         rows,
@@ -122,3 +124,64 @@ def show_curves(
     axis.set_ylabel(ylabel)
     axis.legend()
     return axis
+
+
+def show_model(config: ViTConfig):
+    """Draw the model of a configuration, from the image to the logits.
+
+    Where the paper has a piece of its own, both stand side by side, the
+    paper's in orange. Sizes are on the left. Returns the axis.
+    """
+    c = config
+    tokens = f"{c.num_tokens}x{c.width}"
+    rows = [
+        ("image", f"{c.input_size}x{c.input_size}x{c.channels}"),
+        ("normalise", ""),
+        ("tokenizer|vanilla|SPT", tokens),
+        ("add positions", ""),
+        ("norm", ""),
+        ("attention|plain|LSA", ""),
+        ("+", ""),
+        ("norm", ""),
+        ("MLP", ""),
+        ("+", tokens),
+        ("norm", ""),
+        ("pool", f"{c.width}" if c.pooling != "flatten" else ""),
+        ("head", f"{c.num_classes}"),
+    ]
+    axis = plt.subplots(figsize=(3.7, 7.6))[1]
+    for row, (text, size) in enumerate(rows):
+        name, *choices = text.split("|")
+        if choices:
+            _box(axis, row, f"{name}\n{choices[0]}", -2.5, 0)
+            _box(axis, row, f"{name}\n{choices[1]}", 0, 2.5, COLOURS[1])
+        elif name == "+":
+            _box(axis, row, name, -0.5, 0.5)
+            around = ([0, 3, 3], [row - 2.58, row - 2.58, row])
+            axis.plot(*around, "-", linewidth=1, color=GREY)
+            _arrow(axis, (3.1, row), (0.5, row))
+        else:
+            _box(axis, row, name, -2.5, 2.5)
+        if row:
+            _arrow(axis, (0, row - 0.75), (0, row - 0.3))
+        axis.text(-3.4, row, size, ha="right", va="center", fontsize=10)
+    block = plt.Rectangle((-3.1, 3.36), 6.7, 6.03, fill=False, ls="--")
+    block.set(edgecolor=COLOURS[0], linewidth=1.5)
+    axis.add_patch(block)
+    axis.text(3.8, 6.4, f"x {c.depth}", rotation=90, va="center")
+    axis.set(xlim=(-5.7, 4.5), ylim=(12.4, -0.4))
+    axis.axis("off")
+    return axis
+
+
+def _box(axis, row, text, left, right, colour=GREY):
+    outline = plt.Rectangle((left, row - 0.3), right - left, 0.6, fill=False)
+    outline.set(edgecolor=colour, linewidth=1.5)
+    axis.add_patch(outline)
+    style = {"color": colour, "ha": "center", "va": "center"}
+    axis.text((left + right) / 2, row, text, fontsize=10, **style)
+
+
+def _arrow(axis, start, end):
+    style = {"arrowstyle": "-|>", "color": GREY, "shrinkB": 0}
+    axis.annotate("", end, start, arrowprops=style)
