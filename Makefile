@@ -8,7 +8,7 @@ BIN := .venv/bin
 export TF_ENABLE_ONEDNN_OPTS ?= 0
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: book serve test run train badges lock clean
+.PHONY: book serve test test-jax run train badges lock clean
 
 book: .venv/ready
 	$(BIN)/jupyter-book build . -W --keep-going -n
@@ -21,6 +21,11 @@ test: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest -v -n 2 --dist loadfile
+
+# The unit tests on JAX, which is not in requirements.txt.
+test-jax: .venv/ready
+	$(BIN)/pip install -q -c requirements.txt jax
+	KERAS_BACKEND=jax $(BIN)/python -m pytest -n 2 --dist loadfile tests
 
 # Execute notebooks in place: all, or `make run NB="01_patches"`.
 run: .venv/ready

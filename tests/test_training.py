@@ -3,10 +3,13 @@
 import dataclasses
 import json
 
+import nbformat
 import numpy as np
+import papermill
 import pytest
 import records as pages
 
+import notebooks as tool
 from vitsd_helpers import build_vit, load_data
 from vitsd_helpers.recipes import (
     RECIPES,
@@ -90,6 +93,50 @@ def test_mistyped_names_are_errors(call, text):
 
 def test_parameters_pass_over_pythons_own_names():
     check_parameters({"recipe", "seed", "_", "_i7", "__doc__"})
+
+
+CHAPTER = tool.NOTEBOOKS / "05_training.ipynb"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "text"),
+    [
+        ({"sede": 1}, "unknown parameter 'sede'"),
+        ({"recipe": "latpop"}, "unknown recipe 'latpop'"),
+    ],
+)
+def test_papermill_refuses_mistyped_parameters(tmp_path, parameters, text):
+    with pytest.raises(papermill.PapermillExecutionError, match=text):
+        papermill.execute_notebook(
+            CHAPTER,
+            tmp_path / "out.ipynb",
+            parameters,
+            cwd=tool.NOTEBOOKS,
+            kernel_name="python3",
+            progress_bar=False,
+        )
+
+
+def test_published_run_keeps_the_code_and_turns_the_links(tmp_path):
+    folder = tmp_path / "book" / "runs"
+    folder.mkdir(parents=True)
+    path = folder / "05_some.ipynb"
+    notebook = nbformat.read(CHAPTER, as_version=4)
+    nbformat.write(notebook, path)
+    tool.publish(path)
+    tool.publish(path)
+    published = nbformat.read(path, as_version=4)
+    code, other = (
+        [c.source for c in n.cells if c.cell_type == "code"]
+        for n in (notebook, published)
+    )
+    assert code == other
+    text = "\n".join(c.source for c in published.cells)
+    assert text.count("# The some run, cell by cell") == 1
+    assert tool.BADGE_PATTERN.search(text) is None
+    assert tool.relink("../book/results.md", tool.ROOT / "book" / "runs") == (
+        "../results.md"
+    )
 
 
 def test_record_is_complete(record):
