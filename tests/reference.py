@@ -23,6 +23,19 @@ def randomise(layer: keras.layers.Layer, seed: int = 0) -> None:
     )
 
 
+def check_config(
+    kind: type[keras.layers.Layer], settings: dict[str, object]
+) -> None:
+    """Assert that a layer's settings outlive get_config and from_config."""
+    config = kind(**settings).get_config()
+    again = kind.from_config(config).get_config()
+    for name, value in settings.items():
+        if name.endswith("initializer"):
+            initializer = keras.initializers.get(value)
+            value = keras.initializers.serialize(initializer)
+        assert config[name] == again[name] == value
+
+
 def patches(images: np.ndarray, size: int) -> np.ndarray:
     """Cut (B, H, W, C) into (B, N, size * size * C), one by one."""
     _, height, width, _ = images.shape

@@ -76,6 +76,23 @@ def test_every_figure_has_alt_text(path):
             assert len(image.get("alt", "")) > 30, cell.source
 
 
+def code_lines(path: Path) -> list[str]:
+    """Lines of code without blank ones and papermill's parameters."""
+    cells = [
+        cell.source
+        for cell in code_cells(path)
+        if "injected-parameters" not in cell.metadata.get("tags", ())
+    ]
+    lines = "\n".join(cells).splitlines()
+    return [line for line in lines if line.strip()]
+
+
+@pytest.mark.parametrize("path", RUNS, ids=lambda p: p.stem)
+def test_a_run_has_the_chapters_code(path):
+    chapter = ROOT / "notebooks" / "05_training.ipynb"
+    assert code_lines(path) == code_lines(chapter)
+
+
 @each_notebook
 def test_outputs_are_not_warnings(path):
     for cell in code_cells(path):

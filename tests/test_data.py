@@ -458,14 +458,27 @@ def test_folder_names_classes_by_their_sub_folders(tmp_path: Path) -> None:
     assert images.y_train.dtype == images.y_test.dtype == "int64"
 
 
-def test_folder_is_split_class_by_class(tmp_path: Path) -> None:
-    fill(tmp_path, {"a": 20, "b": 10, "c": 2})
-    images = load_data("folder", tmp_path, test_fraction=0.3)
-    np.testing.assert_array_equal(np.bincount(images.y_test), [6, 3, 1])
-    np.testing.assert_array_equal(np.bincount(images.y_train), [14, 7, 1])
-    for label, count in enumerate([20, 10, 2]):
+@pytest.mark.parametrize(
+    ("fraction", "tests"),
+    [(0.3, [6, 3, 1]), (0.1, [2, 1, 1]), (0.9, [18, 9, 1])],
+)
+def test_folder_is_split_class_by_class(
+    tmp_path: Path, fraction: float, tests: list[int]
+) -> None:
+    counts = [20, 10, 2]
+    fill(tmp_path, dict(zip("abc", counts, strict=True)))
+    images = load_data("folder", tmp_path, test_fraction=fraction)
+    np.testing.assert_array_equal(np.bincount(images.y_test), tests)
+    for label, count in enumerate(counts):
         grey = one_class(images, label)[:, 0, 0, 0]
         np.testing.assert_array_equal(np.sort(grey), 10 * np.arange(count))
+
+
+@pytest.mark.parametrize("fraction", [0, 1, -0.1, 20])
+def test_folder_refuses_a_bad_fraction(tmp_path: Path, fraction) -> None:
+    fill(tmp_path, {"a": 2, "b": 2})
+    with pytest.raises(ValueError, match=f"test_fraction={fraction} is"):
+        load_data("folder", tmp_path, test_fraction=fraction)
 
 
 def test_folder_is_split_by_seed(tmp_path: Path) -> None:

@@ -15,26 +15,17 @@ from keras.ops import convert_to_numpy
 import vitsd_helpers
 from vitsd_helpers import PRESETS, ViTConfig, build_vit
 
-TINY = replace(
-    PRESETS["small-sl"],
-    width=16,
-    depth=1,
-    num_heads=2,
-    key_dim=8,
-    num_classes=5,
-)
+SIZES = {
+    "width": 16,
+    "depth": 1,
+    "num_heads": 2,
+    "key_dim": 8,
+    "num_classes": 5,
+}
+TINY = replace(PRESETS["small-sl"], **SIZES)
 TOKEN = replace(TINY, pooling="token", drop_path=0.2, attention_dropout=0.1)
 #: Resizing, dropout, flattened, with a hidden layer in its head.
-SEED = replace(
-    PRESETS["seed-sl"],
-    image_size=36,
-    width=16,
-    depth=1,
-    num_heads=2,
-    key_dim=8,
-    num_classes=5,
-    head_units=(32,),
-)
+SEED = replace(PRESETS["seed-sl"], **SIZES, image_size=36, head_units=(32,))
 IMAGES = reference.pixels(10, 32, 32, 3, dtype="uint8")
 LABELS = np.arange(10) % 5
 
@@ -125,6 +116,63 @@ def test_images_are_resized_inside_the_model() -> None:
     assert model.input_shape == (None, 32, 32, 3)
     assert model.get_layer("tokenizer").input.shape == (None, 36, 36, 3)
     assert model.get_layer("tokenizer").output.shape == (None, 36, 16)
+
+
+def test_config_reaches_the_layers() -> None:
+    model = build_vit(
+        replace(
+            TINY,
+            width=24,
+            shift_directions=("up", "left"),
+            shift_ratio=0.25,
+            mlp_ratio=3.0,
+            norm_epsilon=1e-3,
+            diagonal_mask=False,
+            qkv_bias=True,
+            attention_dropout=0.1,
+            temperature_per="layer",
+            temperature_form="divide",
+            kernel_init="he_normal",
+            head_units=(7, 6),
+        )
+    )
+    tokenizer = model.get_layer("tokenizer").get_config()
+    attention = model.get_layer("block0_attention").get_config()
+    expected = {
+        "patch_size": TINY.patch_size,
+        "width": 24,
+        "directions": ["up", "left"],
+        "shift_ratio": 0.25,
+        "epsilon": 1e-3,
+        "num_heads": TINY.num_heads,
+        "key_dim": TINY.key_dim,
+        "diagonal_mask": False,
+        "learnable_temperature": True,
+        "temperature_per": "layer",
+        "temperature_form": "divide",
+        "use_bias": True,
+        "dropout": 0.1,
+    }
+    found = tokenizer | attention
+    assert {name: found[name] for name in expected} == expected
+    for name, layer in {x.name: x.get_config() for x in model.layers}.items():
+        if "norm" in name and name != "normalization":
+            assert layer["epsilon"] == 1e-3
+        if "kernel_initializer" in layer:
+            kind = layer["kernel_initializer"]["class_name"]
+            assert kind == "HeNormal"
+    units = {"block0_mlp1": 72, "block0_mlp2": 24, "head_0": 7, "head_1": 6}
+    assert {name: model.get_layer(name).units for name in units} == units
+
+
+@pytest.mark.parametrize(
+    ("init", "std"), [(1.0, 1.0), (0.02, 0.02), ("uniform", 0.1 / 12**0.5)]
+)
+def test_start_of_the_positions(init: float | str, std: float) -> None:
+    keras.utils.set_random_seed(0)
+    model = build_vit(replace(TINY, position_init=init))
+    (position,) = model.get_layer("encoder").get_weights()
+    assert position.std() == pytest.approx(std, rel=0.1)
 
 
 @pytest.mark.parametrize("pooling", ["mean", "token", "flatten"])
@@ -267,6 +315,8 @@ def test_saved_models_load_in_a_fresh_process(
         ({"patch_size": 5}, "image_size=32 .* patches of 5"),
         ({"patch_size": 0}, "patch_size=0 "),
         ({"depth": 0}, "depth=0 "),
+        ({"image_size": 0}, "image_size=0 "),
+        ({"input_size": -1}, "input_size=-1 "),
         ({"width": 0}, "width=0 "),
         ({"num_heads": 0}, "num_heads=0 "),
         ({"key_dim": -1}, "key_dim=-1 "),

@@ -166,22 +166,24 @@ def test_encoder_names_bad_tokens(shape: tuple, message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "layer",
+    ("kind", "settings"),
     [
-        ShiftedPatchTokenization(
-            6,
-            10,
-            directions=CARDINAL,
-            shift_ratio=0.25,
-            epsilon=1e-3,
-            kernel_initializer=keras.initializers.RandomNormal(stddev=2.0),
+        (
+            ShiftedPatchTokenization,
+            {
+                "patch_size": 6,
+                "width": 10,
+                "directions": ["left", "up"],
+                "shift_ratio": 0.25,
+                "epsilon": 1e-3,
+                "kernel_initializer": "he_normal",
+            },
         ),
-        PatchEncoder(class_token=True, position_initializer="ones"),
+        (PatchEncoder, {"class_token": True, "position_initializer": "ones"}),
     ],
 )
-def test_config_rebuilds_the_layer(layer: keras.layers.Layer) -> None:
-    config = layer.get_config()
-    assert type(layer).from_config(config).get_config() == config
+def test_config_keeps_every_setting(kind: type, settings: dict) -> None:
+    reference.check_config(kind, settings)
 
 
 def test_parts_follow_the_layers_own_dtype() -> None:

@@ -181,6 +181,8 @@ def test_committed_records_belong_to_a_recipe():
     for name, record in read_records(pages.FOLDER).items():
         recipe = record["recipe"]["name"]
         assert name.startswith(recipe + "-")
-        assert record["recipe_hash"] == get_recipe(recipe).hash
+        assert record["recipe"] == json.loads(
+            json.dumps(dataclasses.asdict(get_recipe(recipe)))
+        )
         assert len(record["epochs"]["loss"]) == record["recipe"]["epochs"]
         assert record["commit"] and "dirty" not in record["commit"]

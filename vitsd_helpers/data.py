@@ -40,9 +40,15 @@ class ImageData:
     @property
     def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation of each channel, training images."""
-        mean = self.x_train.mean(axis=(0, 1, 2), dtype="float64")
-        std = self.x_train.std(axis=(0, 1, 2), dtype="float64")
-        return tuple(map(float, mean)), tuple(map(float, std))
+        values = np.arange(256)
+        mean, std = [], []
+        for channel in range(self.x_train.shape[-1]):
+            pixels = self.x_train[..., channel].ravel()
+            share = np.bincount(pixels, minlength=256) / pixels.size
+            centre = float(share @ values)
+            mean.append(centre)
+            std.append(float(share @ (values - centre) ** 2) ** 0.5)
+        return tuple(mean), tuple(std)
 
     @property
     def md5(self) -> str:
@@ -241,6 +247,11 @@ def _unpickle(file: str, content: bytes) -> dict:
 def _folder(data_dir, image_size, test_fraction, seed) -> ImageData:
     from PIL import Image
 
+    if not 0 < test_fraction < 1:
+        raise ValueError(
+            f"test_fraction={test_fraction} is outside 0..1: it is the part "
+            "of each class to test on, 0.2 for a fifth."
+        )
     if data_dir is None:
         raise ValueError(
             "load_data('folder') needs data_dir: a folder with one "

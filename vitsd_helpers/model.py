@@ -76,7 +76,8 @@ class ViTConfig:
     kernel_init: str = "glorot_normal"
 
     def __post_init__(self):
-        for name in ("patch_size", "depth", "width", "num_heads", "key_dim"):
+        sizes = ("input_size", "image_size", "channels", "patch_size")
+        for name in (*sizes, "width", "depth", "num_heads", "key_dim"):
             if getattr(self, name) < 1:
                 raise ValueError(
                     f"{name}={getattr(self, name)} must be at least 1."

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import keras
 from keras import layers, ops
 
+from .attention import PACKAGE
 from .patches import (
     DIAGONAL,
     check_directions,
@@ -12,8 +13,6 @@ from .patches import (
     patchify,
     shift_images,
 )
-
-PACKAGE = "vitsd"
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
