@@ -69,7 +69,7 @@ class RecordsDirective(SphinxDirective):
             self.env.note_dependency(str(path))
         found = [load(path.stem) for path in paths]
         rows = [
-            ("model", "top-1", "top-5", "images/s", "minutes"),
+            ("model", "top-1", "top-5", "images/s", "min"),
             *map(self.outcome, found),
         ]
         origins = nodes.bullet_list()
