@@ -181,8 +181,11 @@ def test_committed_records_belong_to_a_recipe():
     for name, record in read_records(pages.FOLDER).items():
         recipe = record["recipe"]["name"]
         assert name.startswith(recipe + "-")
-        assert record["recipe"] == json.loads(
-            json.dumps(dataclasses.asdict(get_recipe(recipe)))
+        current = dataclasses.asdict(get_recipe(recipe))
+        current = json.loads(json.dumps(current))
+        # Settings that recipes were given later are not in older records.
+        assert {name: current[name] for name in record["recipe"]} == (
+            record["recipe"]
         )
         assert len(record["epochs"]["loss"]) == record["recipe"]["epochs"]
         assert record["commit"] and "dirty" not in record["commit"]

@@ -36,6 +36,21 @@ class Recipe:
     flip: bool = False
     #: Compile the training step with XLA (not on torch).
     jit_compile: bool = False
+    #: "cosine" with warm-up, or "constant".
+    schedule: str = "cosine"
+    #: Decay biases, norms, positions and temperatures too.
+    decay_everything: bool = False
+    #: Zero-pad by so many pixels and crop back at random.
+    crop: int = 0
+    #: Magnitude of RandAugment, two operations an image; 0: none.
+    rand_augment: float = 0
+    #: Probability of random erasing.
+    erase: float = 0.0
+    #: Probability of CutMix or MixUp.
+    mix: float = 0.0
+    label_smoothing: float = 0.0
+    #: Momentum of the weights' moving average; 0: none.
+    ema: float = 0.0
 
     @property
     def hash(self) -> str:

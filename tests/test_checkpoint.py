@@ -1,0 +1,96 @@
+"""Checkpoints: whole or absent, two kept, damage found."""
+
+import errno
+import os
+
+import numpy as np
+import pytest
+
+from vitsd_helpers.checkpoint import Checkpoints
+
+
+def state(epoch: int) -> dict[str, np.ndarray]:
+    return {"a": np.full((2, 3), epoch, "float32"), "b": np.arange(epoch)}
+
+
+@pytest.fixture
+def checkpoints(tmp_path) -> Checkpoints:
+    """A run with three epochs saved."""
+    found = Checkpoints(tmp_path, "run")
+    for epoch in (1, 2, 3):
+        found.save(epoch, state(epoch), {"loss": [0.1] * epoch})
+    return found
+
+
+def test_newest_comes_back(checkpoints):
+    epoch, arrays, meta = checkpoints.load()
+    assert epoch == 3
+    assert meta == {"loss": [0.1] * 3}
+    assert arrays.keys() == {"a", "b"}
+    for name, value in state(3).items():
+        np.testing.assert_array_equal(arrays[name], value)
+        assert arrays[name].dtype == value.dtype
+
+
+def test_two_are_kept(checkpoints):
+    names = sorted(p.name for p in checkpoints.folder.iterdir())
+    assert names == ["epoch-000002.ckpt", "epoch-000003.ckpt"]
+
+
+def test_nothing_yet(tmp_path):
+    assert Checkpoints(tmp_path, "new").load() is None
+
+
+def test_runs_are_kept_apart(checkpoints, tmp_path):
+    assert Checkpoints(tmp_path, "other").load() is None
+    assert Checkpoints(tmp_path, "run").load()[0] == 3
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: content[: len(content) // 2],
+        lambda content: b"",
+        lambda content: content[:-1] + bytes([content[-1] ^ 1]),
+    ],
+    ids=["torn", "empty", "one bit"],
+)
+def test_damage_is_found_and_the_one_before_used(checkpoints, damage):
+    path = checkpoints.folder / "epoch-000003.ckpt"
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.warns(UserWarning, match="epoch-000003.*damaged"):
+        epoch, arrays, _ = checkpoints.load()
+    assert epoch == 2
+    np.testing.assert_array_equal(arrays["a"], state(2)["a"])
+
+
+def test_full_disk_leaves_earlier_ones(checkpoints, monkeypatch):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=r"epoch 4.*No space.*intact") as caught:
+        checkpoints.save(4, state(4), {})
+    assert caught.value.errno == errno.ENOSPC
+    assert checkpoints.load()[0] == 3
+    assert len(list(checkpoints.folder.iterdir())) == 2
+
+
+def test_killed_while_writing(checkpoints):
+    aside = checkpoints.folder / "epoch-000004.part"
+    aside.write_bytes(b"half")
+    assert checkpoints.load()[0] == 3
+    checkpoints.save(4, state(4), {})
+    assert checkpoints.load()[0] == 4
+
+
+def test_unwritable_folder(tmp_path):
+    file = tmp_path / "file"
+    file.write_text("in the way")
+    with pytest.raises(OSError, match="file"):
+        Checkpoints(file, "run")
+
+
+def test_remove(checkpoints):
+    checkpoints.remove()
+    assert not checkpoints.folder.exists()

@@ -1,0 +1,282 @@
+"""The training engine: it learns, resumes bit for bit, and fails clearly."""
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import vitsd_helpers.train as engine
+from vitsd_helpers import load_data
+from vitsd_helpers.recipes import Recipe, get_recipe
+from vitsd_helpers.train import Trainer, epoch_order, make_optimizer, train
+
+
+def tiny(**changes) -> Recipe:
+    """Three short epochs of a tiny model, with everything switched on."""
+    recipe = get_recipe("quick")
+    model = dataclasses.replace(
+        recipe.model, width=16, depth=1, num_heads=2, key_dim=8, dropout=0.1
+    )
+    settings = {
+        "name": "tiny",
+        "model": model,
+        "epochs": 3,
+        "batch_size": 32,
+        "flip": True,
+        "crop": 2,
+        "erase": 0.25,
+        "mix": 0.5,
+        "label_smoothing": 0.1,
+        "ema": 0.9,
+    }
+    return dataclasses.replace(recipe, **settings | changes)
+
+
+@pytest.fixture(scope="module")
+def data():
+    digits = load_data("digits")
+    return dataclasses.replace(
+        digits,
+        x_train=digits.x_train[:100],
+        y_train=digits.y_train[:100],
+        x_test=digits.x_test[:50],
+        y_test=digits.y_test[:50],
+    )
+
+
+def weights(trainer) -> list[np.ndarray]:
+    return [ops.convert_to_numpy(v) for v in trainer.model.variables]
+
+
+def quiet(line: str) -> None:
+    pass
+
+
+def test_every_epoch_has_an_order_of_its_own():
+    first = epoch_order(100, 32, 7, 0)
+    assert len(first) == 96
+    assert len(np.unique(first)) == 96
+    np.testing.assert_array_equal(first, epoch_order(100, 32, 7, 0))
+    for other in (epoch_order(100, 32, 7, 1), epoch_order(100, 32, 8, 0)):
+        assert not np.array_equal(first, other)
+
+
+def test_test_images_are_as_they_are(data):
+    recipe = tiny()
+    model = keras.Sequential(
+        [keras.Input((32, 32, 3)), keras.layers.Flatten()]
+    )
+    trainer = Trainer(model, data, recipe, 0)
+    out = trainer(np.array([100, 101], "int32"), training=False)
+    seen = ops.convert_to_numpy(out["logits"]).reshape(2, 32, 32, 3)
+    np.testing.assert_array_equal(seen, data.x_test[:2])
+    labels = ops.convert_to_numpy(out["targets"]).argmax(-1)
+    np.testing.assert_array_equal(labels, data.y_test[:2])
+
+
+def test_targets_are_smoothed_in_training_only(data):
+    model = keras.Sequential(
+        [keras.Input((32, 32, 3)), keras.layers.Flatten()]
+    )
+    trainer = Trainer(model, data, tiny(mix=0.0), 0)
+    indices = np.arange(8, dtype="int32")
+    for training, high, low in ((True, 0.91, 0.01), (False, 1.0, 0.0)):
+        targets = trainer(indices, training=training)["targets"]
+        targets = ops.convert_to_numpy(targets)
+        np.testing.assert_allclose(targets.max(-1), high, atol=1e-6)
+        np.testing.assert_allclose(targets.min(-1), low, atol=1e-6)
+        np.testing.assert_allclose(targets.sum(-1), 1, atol=1e-6)
+
+
+def test_schedule_ends_at_zero_and_some_are_not_decayed(data):
+    trainer, outcome = train(tiny(ema=0.0), "sl", data, report=quiet)
+    rate = ops.convert_to_numpy(trainer.optimizer.learning_rate)
+    assert float(rate) == pytest.approx(0, abs=1e-9)
+    assert outcome["finished"]
+    assert len(outcome["epochs"]["loss"]) == 3
+    constant = make_optimizer(tiny(schedule="constant"), 9)
+    rate = float(ops.convert_to_numpy(constant.learning_rate))
+    assert rate == pytest.approx(tiny().learning_rate)
+
+
+def test_it_learns(data):
+    recipe = tiny(
+        epochs=15, crop=0, erase=0, mix=0, flip=False, ema=0,
+        learning_rate=1e-2,
+    )
+    _, outcome = train(recipe, "sl", data, report=quiet)
+    losses = outcome["epochs"]["loss"]
+    assert losses[-1] < 0.9 * losses[0]
+    assert outcome["test"]["top1"] > 0.2
+    assert outcome["test"]["top5"] >= outcome["test"]["top1"]
+
+
+def test_average_is_what_is_tested(data):
+    plain, _ = train(tiny(ema=0.0), "sl", data, report=quiet)
+    averaged, _ = train(tiny(), "sl", data, report=quiet)
+    pairs = zip(weights(plain), weights(averaged), strict=True)
+    assert any(not np.allclose(a, b) for a, b in pairs)
+
+
+class Stop(Exception):
+    """Raised in place of a kill."""
+
+
+def stop_after(epochs: int):
+    def report(line: str) -> None:
+        if line.startswith(f"{epochs}/"):
+            raise Stop
+
+    return report
+
+
+def test_resumes_bit_for_bit(data, tmp_path):
+    recipe = tiny()
+    whole, expected = train(recipe, "sl", data, report=quiet)
+    with pytest.raises(Stop):
+        train(recipe, "sl", data, folder=tmp_path, report=stop_after(2))
+    lines = []
+    resumed, found = train(
+        recipe, "sl", data, folder=tmp_path, report=lines.append
+    )
+    assert len(lines) == 1  # the third epoch only
+    assert found["epochs"] == expected["epochs"]
+    assert found["test"] == expected["test"]
+    for one, other in zip(weights(whole), weights(resumed), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_batches_come_in_the_order_of_seed_and_epoch(data, monkeypatch):
+    seen = []
+    fetch = engine._Epochs.__getitem__
+
+    def spy(self, step):
+        batch = fetch(self, step)
+        seen.append(batch[0])
+        return batch
+
+    monkeypatch.setattr(engine._Epochs, "__getitem__", spy)
+    train(tiny(), "sl", data, seed=5, report=quiet)
+    orders = [epoch_order(100, 32, 5, epoch) for epoch in range(3)]
+    # Keras fetches the first batch once more, to build with.
+    np.testing.assert_array_equal(
+        np.concatenate(seen[-9:]), np.concatenate(orders)
+    )
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "jax", reason="scanning needs JAX"
+)
+def test_scanned_epochs_have_the_losses_of_fit(data, tmp_path):
+    plain, expected = train(tiny(), "sl", data, report=quiet)
+    with pytest.raises(Stop):
+        train(
+            tiny(),
+            "sl",
+            data,
+            folder=tmp_path,
+            scan=True,
+            report=stop_after(1),
+        )
+    scanned, found = train(
+        tiny(), "sl", data, folder=tmp_path, scan=True, report=quiet
+    )
+    np.testing.assert_allclose(
+        found["epochs"]["loss"], expected["epochs"]["loss"], rtol=1e-5
+    )
+    for one, other in zip(weights(plain), weights(scanned), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-3)
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() == "jax", reason="JAX can scan epochs"
+)
+def test_scan_on_another_backend_is_refused(data):
+    with pytest.raises(RuntimeError, match="KERAS_BACKEND=jax"):
+        train(tiny(), "sl", data, scan=True, report=quiet)
+
+
+def test_another_seed_or_recipe_does_not_resume(data, tmp_path):
+    train(tiny(epochs=1), "sl", data, folder=tmp_path, report=quiet)
+    for other in (
+        {"recipe": tiny(epochs=2), "seed": 0, "variant": "sl"},
+        {"recipe": tiny(epochs=1), "seed": 1, "variant": "sl"},
+        {"recipe": tiny(epochs=1), "seed": 0, "variant": "vit"},
+    ):
+        lines = []
+        train(data=data, folder=tmp_path, report=lines.append, **other)
+        assert lines[0].startswith("1/")
+
+
+SCRIPT = """\
+import dataclasses, json, sys
+sys.path[:0] = {path}
+from test_train import tiny
+from vitsd_helpers import load_data
+from vitsd_helpers.train import train
+digits = load_data("digits")
+data = dataclasses.replace(
+    digits, x_train=digits.x_train[:100], y_train=digits.y_train[:100],
+    x_test=digits.x_test[:50], y_test=digits.y_test[:50],
+)
+def report(line):
+    print(line, flush=True)
+trainer, found = train(
+    tiny(epochs=200), "sl", data, folder=sys.argv[1], report=report
+)
+"""
+
+
+def test_killed_run_goes_on(data, tmp_path):
+    """SIGKILL at whatever moment: the epochs done are not lost."""
+    script = textwrap.dedent(SCRIPT).format(path=[p for p in sys.path if p])
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    for line in process.stdout:
+        if line.startswith("3/"):
+            break
+    time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    lines = []
+
+    def report(line):
+        lines.append(line)
+        raise Stop
+
+    with pytest.raises(Stop):
+        train(tiny(epochs=200), "sl", data, folder=tmp_path, report=report)
+    assert int(lines[0].split("/")[0]) >= 4
+
+
+def test_ctrl_c_says_where_it_stopped(data, tmp_path):
+    def report(line):
+        if line.startswith("2/"):
+            raise KeyboardInterrupt
+
+    _, outcome = train(tiny(), "sl", data, folder=tmp_path, report=report)
+    assert not outcome["finished"]
+    assert len(outcome["epochs"]["loss"]) == 2
+    assert "test" not in outcome
+
+
+def test_loss_that_is_not_finite_is_an_error(data, tmp_path):
+    recipe = tiny(learning_rate=float("nan"), schedule="constant")
+    with pytest.raises(FloatingPointError, match=r"nan in epoch 1|epoch 2"):
+        train(recipe, "sl", data, folder=tmp_path, report=quiet)
+
+
+def test_fewer_images_than_a_batch(data):
+    with pytest.raises(ValueError, match=r"100 training.*batch of 128"):
+        train(tiny(batch_size=128), "sl", data, report=quiet)

@@ -1,0 +1,380 @@
+"""Train a model by a recipe: one path for a laptop and for a GPU.
+
+The images stay on the device as bytes. A step is given indices; it fetches
+its images, augments and mixes them, and learns, all in one compiled
+function.
+"""
+
+import math
+import os
+import time
+from collections.abc import Callable
+
+import keras
+import numpy as np
+from keras import ops
+
+from . import augment
+from .checkpoint import Checkpoints
+from .data import ImageData
+from .model import build_vit
+from .recipes import Recipe
+from .records import StopWatch
+
+#: Names of variables that weight decay leaves alone: biases, norms,
+#: positions, class token and temperatures.
+UNDECAYED = ("bias", "gamma", "beta", "position", "token", "temperature")
+
+
+class Trainer(keras.Model):
+    """A model that is fed indices of images and learns from augmented ones.
+
+    Call with indices (B,) into the training images followed by the test
+    images; returns a dictionary of logits and targets, both (B, classes).
+    In training the images are augmented and mixed as the recipe says.
+
+    Args:
+        model: maps images on the scale 0..255 to logits.
+        data: the images and labels.
+        recipe: says how to augment, mix and smooth.
+        seed: of the augmentation.
+    """
+
+    def __init__(
+        self, model: keras.Model, data: ImageData, recipe: Recipe, seed: int
+    ):
+        super().__init__()
+        self.model = model
+        self.recipe = recipe
+        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.classes = len(data.class_names)
+        images = np.concatenate([data.x_train, data.x_test])
+        labels = np.concatenate([data.y_train, data.y_test])
+        self.images = keras.Variable(
+            images, dtype="uint8", trainable=False
+        )
+        self.labels = keras.Variable(
+            labels, dtype="int32", trainable=False
+        )
+
+    @property
+    def learned(self) -> list:
+        """All variables but the data: what a checkpoint must hold."""
+        data = (self.images, self.labels)
+        return [
+            v
+            for v in (*self.variables, *self.optimizer.variables)
+            if not any(v is d for d in data)
+        ]
+
+    def call(self, indices, training=False):
+        r = self.recipe
+        images = ops.take(self.images, indices, axis=0)
+        images = ops.cast(images, "float32")
+        labels = ops.take(self.labels, indices, axis=0)
+        targets = ops.one_hot(labels, self.classes, dtype="float32")
+        if training:
+            seed = self.seed_generator
+            if r.flip:
+                images = augment.flip(images, seed)
+            if r.crop:
+                images = augment.crop(images, seed, r.crop)
+            if r.rand_augment:
+                images = augment.rand_augment(
+                    images, seed, magnitude=r.rand_augment
+                )
+            if r.erase:
+                images = augment.erase(images, seed, r.erase)
+            if r.mix:
+                images, targets = augment.mix(images, targets, seed, r.mix)
+            smoothing = r.label_smoothing
+            targets = targets * (1 - smoothing) + smoothing / self.classes
+        logits = self.model(images, training=training)
+        return {"logits": logits, "targets": targets}
+
+    def compute_loss(
+        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
+    ):
+        losses = ops.categorical_crossentropy(
+            y_pred["targets"], y_pred["logits"], from_logits=True
+        )
+        return ops.mean(losses)
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        return super().compute_metrics(x, y, y_pred["logits"], sample_weight)
+
+
+def make_optimizer(recipe: Recipe, steps: int) -> keras.Optimizer:
+    """AdamW with the recipe's schedule, decay and averaging.
+
+    Args:
+        recipe: gives peak rate, schedule, warm-up, decay and EMA.
+        steps: of the whole run; the cosine ends at zero after them.
+    """
+    rate = recipe.learning_rate
+    if recipe.schedule == "cosine":
+        warmup = round(recipe.warmup * steps)
+        rate = keras.optimizers.schedules.CosineDecay(
+            initial_learning_rate=0.0,
+            warmup_target=recipe.learning_rate,
+            warmup_steps=warmup,
+            decay_steps=steps - warmup,
+        )
+    optimizer = keras.optimizers.AdamW(
+        rate,
+        weight_decay=recipe.weight_decay,
+        use_ema=bool(recipe.ema),
+        ema_momentum=recipe.ema or 0.99,
+    )
+    if not recipe.decay_everything:
+        optimizer.exclude_from_weight_decay(var_names=list(UNDECAYED))
+    return optimizer
+
+
+def epoch_order(count: int, batch_size: int, seed: int, epoch: int):
+    """Indices of an epoch, (steps * batch_size,), from seed and epoch alone.
+
+    Every epoch leaves out another few images, fewer than a batch, so that
+    all batches are of one size.
+    """
+    order = np.random.default_rng((seed, epoch)).permutation(count)
+    return order[: count // batch_size * batch_size].astype("int32")
+
+
+def train(
+    recipe: Recipe,
+    variant: str,
+    data: ImageData,
+    *,
+    seed: int = 0,
+    folder: str | os.PathLike | None = None,
+    scan: bool = False,
+    report: Callable[[str], None] = print,
+) -> tuple[Trainer, dict]:
+    """Train a variant by a recipe, from the start or from where it stopped.
+
+    Args:
+        recipe, variant, seed: what to train.
+        data: trains on `x_train`; `x_test` is looked at after the last
+            epoch only.
+        folder: where checkpoints are kept, one an epoch. Run the same call
+            again after a stop, of whatever kind, and it goes on from the
+            last whole epoch. Without a folder nothing is kept.
+        scan: run each epoch as one compiled function, on JAX only; see
+            `scan.EpochScan`. The losses are those of `fit`; top-1 and top-5
+            of the training images are not followed.
+        report: is given a line after every epoch.
+
+    Returns:
+        The trainer, whose `model` is the trained model (its weights are
+        the averaged ones if the recipe has EMA), and a dictionary with
+        "epochs" (metrics by epoch), "test" (metrics), "seconds",
+        "compile_seconds", "images_per_second" and "finished", which is
+        False after Ctrl-C; the test is not looked at then.
+
+    Raises:
+        ValueError: if there are fewer training images than a batch.
+        RuntimeError: for `scan` on another backend than JAX.
+        FloatingPointError: if the loss is not finite; the checkpoints of
+            the epochs before are intact.
+        OSError: if the folder cannot be written to or the disk is full.
+    """
+    count = len(data.x_train)
+    if count < recipe.batch_size:
+        raise ValueError(
+            f"{count} training images are fewer than the batch of "
+            f"{recipe.batch_size}: take a smaller batch."
+        )
+    keras.utils.set_random_seed(seed)
+    steps = count // recipe.batch_size * recipe.epochs
+    trainer = _compiled(recipe, variant, data, seed, steps)
+    checkpoints = None
+    if folder is not None:
+        key = f"{recipe.name}-{variant}-seed{seed}-{recipe.hash}"
+        checkpoints = Checkpoints(folder, f"{key}-{data.md5[:8]}")
+    done, state = _restore(trainer, checkpoints)
+    finished = True
+    try:
+        if done < recipe.epochs:
+            batches = _Epochs(data.y_train, recipe.batch_size, seed)
+            keeper = _Keeper(recipe, batches, state, checkpoints, report)
+            run = _run_scanned if scan else _run_steps
+            run(trainer, batches, keeper, done, recipe.epochs)
+    except KeyboardInterrupt:
+        finished = False
+        report(f"stopped after {len(state['epochs']['loss'])} epochs")
+    outcome = {
+        **state,
+        "finished": finished,
+        "images_per_second": round(
+            state["images"] / max(state["seconds"], 1e-9), 1
+        ),
+    }
+    if finished:
+        outcome["test"] = _test(trainer, recipe, data)
+    return trainer, outcome
+
+
+def _compiled(recipe, variant, data, seed, steps) -> Trainer:
+    model = build_vit(recipe.config(variant, data), name=variant)
+    trainer = Trainer(model, data, recipe, seed)
+    metrics = [
+        keras.metrics.SparseCategoricalAccuracy(name="top1"),
+        keras.metrics.SparseTopKCategoricalAccuracy(5, name="top5"),
+    ]
+    # Keras runs torch's compiler for jit_compile=True; it is off there.
+    jit = recipe.jit_compile and keras.backend.backend() != "torch"
+    trainer.compile(
+        make_optimizer(recipe, steps), metrics=metrics, jit_compile=jit
+    )
+    trainer(np.zeros(1, "int32"))
+    trainer.optimizer.build(trainer.trainable_variables)
+    return trainer
+
+
+def _run_steps(trainer, batches, keeper, done, epochs) -> None:
+    """Train step by step, with Keras's `fit`."""
+    trainer.fit(
+        batches,
+        epochs=epochs,
+        initial_epoch=done,
+        shuffle=False,
+        verbose=0,
+        callbacks=[keeper],
+    )
+
+
+def _run_scanned(trainer, batches, keeper, done, epochs) -> None:
+    """Train epoch by epoch, each one compiled function."""
+    from .scan import EpochScan
+
+    keeper.set_model(trainer)
+    keeper.set_params({"steps": len(batches)})
+    keeper.on_train_begin()
+    start = time.perf_counter()
+    run_epoch = EpochScan(trainer, batches.order, batches.batch_size)
+    keeper.compile_seconds = time.perf_counter() - start
+    keeper.state["compile_seconds"] += keeper.compile_seconds
+    for epoch in range(done, epochs):
+        keeper.on_epoch_begin(epoch)
+        losses = run_epoch(batches.order)
+        keeper.on_epoch_end(epoch, {"loss": float(losses.mean())})
+
+
+class _Epochs(keras.utils.PyDataset):
+    """Batches of indices and labels, each epoch in an order of its own.
+
+    The epoch is set by `start`: Keras calls `on_epoch_end` once more, after
+    the batch that it builds the model with.
+    """
+
+    def __init__(self, labels, batch_size: int, seed: int):
+        super().__init__()
+        self.labels, self.batch_size, self.seed = labels, batch_size, seed
+        self.start(0)
+
+    def start(self, epoch: int) -> None:
+        count = len(self.labels)
+        self.order = epoch_order(count, self.batch_size, self.seed, epoch)
+
+    def __len__(self):
+        return len(self.order) // self.batch_size
+
+    def __getitem__(self, step):
+        start = step * self.batch_size
+        indices = self.order[start : start + self.batch_size]
+        return indices, self.labels[indices]
+
+
+class _Keeper(StopWatch):
+    """After every epoch: check the loss, keep the state, report."""
+
+    def __init__(self, recipe, batches, state, checkpoints, report):
+        super().__init__()
+        self.recipe, self.batches, self.state = recipe, batches, state
+        self.checkpoints, self.report = checkpoints, report
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.batches.start(epoch)
+        # Torch's dropout draws from the global state, which no variable
+        # holds: start it from seed and epoch.
+        seeds = np.random.SeedSequence((self.batches.seed, epoch))
+        words = seeds.generate_state(1)
+        keras.utils.set_random_seed(int(words[0]))
+        self.before = self.train_seconds
+        self.first = self.compile_seconds is None
+        super().on_epoch_begin(epoch, logs)
+
+    def on_epoch_end(self, epoch, logs=None):
+        super().on_epoch_end(epoch, logs)
+        state, loss = self.state, logs["loss"]
+        if not math.isfinite(loss):
+            raise FloatingPointError(
+                f"the loss is {loss} in epoch {epoch + 1}: lower the "
+                f"learning rate ({self.recipe.learning_rate}) or raise the "
+                "warm-up. The checkpoints of the epochs before are intact."
+            )
+        for name, value in logs.items():
+            state["epochs"].setdefault(name, []).append(float(value))
+        steps = self.params["steps"]
+        if self.first:
+            state["compile_seconds"] += self.compile_seconds
+            steps -= 1
+        state["images"] += steps * self.recipe.batch_size
+        state["seconds"] += self.train_seconds - self.before
+        if self.checkpoints:
+            if keras.backend.backend() == "jax":
+                self.model.jax_state_sync()
+            self.checkpoints.save(epoch + 1, _arrays(self.model), state)
+        self.report(_line(self.recipe, state))
+
+
+def _arrays(trainer) -> dict[str, np.ndarray]:
+    """The state of the training, by place in the list of variables."""
+    return {
+        f"{index:04d}": ops.convert_to_numpy(variable)
+        for index, variable in enumerate(trainer.learned)
+    }
+
+
+def _restore(trainer, checkpoints) -> tuple[int, dict]:
+    """Epochs done and their metrics; sets the trainer's variables."""
+    found = checkpoints.load() if checkpoints else None
+    if found is None:
+        return 0, {
+            "epochs": {},
+            "seconds": 0.0,
+            "compile_seconds": 0.0,
+            "images": 0,
+        }
+    done, arrays, state = found
+    for index, variable in enumerate(trainer.learned):
+        variable.assign(arrays[f"{index:04d}"])
+    return done, state
+
+
+def _test(trainer, recipe, data) -> dict[str, float]:
+    """Loss, top-1 and top-5 of the test images, with averaged weights."""
+    count = len(data.x_train)
+    indices = np.arange(count, count + len(data.x_test), dtype="int32")
+    if recipe.ema:
+        trainer.optimizer.finalize_variable_values(
+            trainer.trainable_variables
+        )
+    logs = trainer.evaluate(
+        indices,
+        data.y_test,
+        batch_size=recipe.batch_size,
+        verbose=0,
+        return_dict=True,
+    )
+    return {name: float(value) for name, value in logs.items()}
+
+
+def _line(recipe, state) -> str:
+    """What is printed after an epoch."""
+    logs = {name: values[-1] for name, values in state["epochs"].items()}
+    number = len(state["epochs"]["loss"])
+    rate = state["images"] / max(state["seconds"], 1e-9)
+    metrics = " ".join(f"{name} {value:.4f}" for name, value in logs.items())
+    return f"{number}/{recipe.epochs} {metrics} {rate:.0f} images/s"
