@@ -71,6 +71,7 @@ def test_first_chapter_runs_as_in_colab(tmp_path, published):
     environment = {
         **{k: v for k, v in os.environ.items() if k != "VIRTUAL_ENV"},
         "PYTHONPATH": os.pathsep.join([str(startup), str(target), packages]),
+        "KERAS_BACKEND": "tensorflow",  # as in Colab
         "JUPYTER_PATH": "",
         "IPYTHONDIR": str(tmp_path / "ipython"),
         "PIP_TARGET": str(target),

@@ -36,6 +36,7 @@ class Recipe:
     flip: bool = False
     #: Compile the training step with XLA (not on torch).
     jit_compile: bool = False
+    # From here on: for `train.train`; chapter 5 has a loop of its own.
     #: "cosine" with warm-up, or "constant".
     schedule: str = "cosine"
     #: Decay biases, norms, positions and temperatures too.
