@@ -23,7 +23,6 @@ import sys, nbformat
 from nbclient import NotebookClient
 notebook = nbformat.read(sys.argv[1], as_version=4)
 NotebookClient(notebook, kernel_name="python3").execute()
-kernel = "import vitsd_helpers; print(vitsd_helpers.__file__)"
 """
 
 
