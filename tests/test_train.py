@@ -109,7 +109,12 @@ def test_schedule_ends_at_zero_and_some_are_not_decayed(data):
 
 def test_it_learns(data):
     recipe = tiny(
-        epochs=15, crop=0, erase=0, mix=0, flip=False, ema=0,
+        epochs=15,
+        crop=0,
+        erase=0,
+        mix=0,
+        flip=False,
+        ema=0,
         learning_rate=1e-2,
     )
     _, outcome = train(recipe, "sl", data, report=quiet)

@@ -50,12 +50,8 @@ class Trainer(keras.Model):
         self.classes = len(data.class_names)
         images = np.concatenate([data.x_train, data.x_test])
         labels = np.concatenate([data.y_train, data.y_test])
-        self.images = keras.Variable(
-            images, dtype="uint8", trainable=False
-        )
-        self.labels = keras.Variable(
-            labels, dtype="int32", trainable=False
-        )
+        self.images = keras.Variable(images, dtype="uint8", trainable=False)
+        self.labels = keras.Variable(labels, dtype="int32", trainable=False)
 
     @property
     def learned(self) -> list:
@@ -358,9 +354,7 @@ def _test(trainer, recipe, data) -> dict[str, float]:
     count = len(data.x_train)
     indices = np.arange(count, count + len(data.x_test), dtype="int32")
     if recipe.ema:
-        trainer.optimizer.finalize_variable_values(
-            trainer.trainable_variables
-        )
+        trainer.optimizer.finalize_variable_values(trainer.trainable_variables)
     logs = trainer.evaluate(
         indices,
         data.y_test,
