@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 import notebooks as tool
+from conftest import solutions
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -20,7 +21,6 @@ LOCAL_PATH = re.compile(r"(?<![\w./:])/(?:home|Users|root|tmp|work)/\S+")
 DIRECTIVE = re.compile(
     r"^(?:```|:::)\s*\{|\{[a-z-]+(?::[a-z]+)?\}`|^\([\w-]+\)=", re.M
 )
-SOLUTION = re.compile(r"<details>.*?```python\n(.*?)```", re.DOTALL)
 
 each_notebook = pytest.mark.parametrize(
     "path", NOTEBOOKS, ids=lambda p: p.stem
@@ -134,13 +134,13 @@ def test_parts_of_a_chapter(path):
         "**Next**",
     ):
         assert part in text, part
-    assert len(SOLUTION.findall(text)) == 2
+    assert len(solutions(read(path))) == 2
     assert "../book/references.md" in text
 
 
 @each_notebook
 def test_solutions_check_themselves(path):
-    for code in SOLUTION.findall(prose(path)):
+    for code in solutions(read(path)):
         nodes = ast.walk(ast.parse(code))
         assert any(isinstance(n, ast.Assert) for n in nodes), code
 

@@ -29,6 +29,8 @@ NotebookClient(notebook, kernel_name="python3").execute()
 @pytest.fixture
 def published(tmp_path) -> Path:
     """A git repository with the branch that the notebooks install from."""
+    if shutil.which("git") is None:
+        pytest.skip("git is not installed: apt install git")
     folder = tmp_path / "published"
     folder.mkdir()
     for name in FILES:
@@ -48,8 +50,6 @@ def published(tmp_path) -> Path:
 
 
 def test_first_chapter_runs_as_in_colab(tmp_path, published):
-    if shutil.which("git") is None:
-        pytest.skip("git is not installed: apt install git")
     work, target, startup = (
         tmp_path / name for name in ("content", "installed", "startup")
     )

@@ -530,8 +530,8 @@ def _draw(images, seed, count: int):
 def _once(x):
     """The same values, (B, ...), computed once and kept.
 
-    XLA on a CPU repeats a computation wherever its result is used, which
-    would make `rand_augment` five times slower and random numbers a hundred.
+    XLA on a CPU repeats a computation wherever its result is used, the
+    drawing of random numbers too.
     It does not see through a sum over segments, even of one row each.
     """
     count = ops.shape(x)[0]

@@ -1,8 +1,8 @@
 """A whole epoch in one compiled function, for the JAX backend.
 
-Keras's `fit` starts each step from Python. At more than a hundred thousand
-steps of a few milliseconds that alone is minutes. Here the steps of an
-epoch are one `jax.lax.scan`, with the same losses as `fit`.
+Keras's `fit` starts each step from Python, which costs time of its own.
+Here the steps of an epoch are one `jax.lax.scan`, with the same losses as
+`fit`.
 """
 
 import keras

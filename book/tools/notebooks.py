@@ -27,8 +27,9 @@ RUN_NOTE = """\
 # The {recipe} run, cell by cell
 
 This is [chapter 5](../../notebooks/05_training.ipynb) as papermill ran it
-with the recipe `{recipe}`. The text and the code are the chapter's; the
-outputs are this run's.
+with the recipe `{recipe}`. The text and the code are the chapter's, so its
+remarks on digits and on a minute are about the recipe `quick`; the outputs
+are this run's.
 
 ## The chapter
 """
