@@ -627,3 +627,44 @@ def test_images_of_unknown_size_are_refused() -> None:
 
     with pytest.raises(Exception, match="must have a known height, width"):
         Flip()(keras.Input((None, None, 3)))
+
+
+def test_warp_mirrors_at_the_edges():
+    """A shift by three pixels shows three mirrored ones."""
+    images = np.arange(36, dtype="float32").reshape(1, 6, 6, 1)
+    matrix = [[1.0, 0.0, 3.0], [0.0, 1.0, 0.0]]
+    found = convert_to_numpy(augment.warp(images, matrix, "mirror"))
+    expected = np.concatenate([images[:, :, 3:], images[:, :, :2:-1]], axis=2)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_rotate_zoom_draws_for_each_image_and_leaves_no_hole():
+    images = np.full((8, 16, 16, 3), 200.0, "float32")
+    images[:, 4:12, 6:10] = 20.0
+    seed = keras.random.SeedGenerator(0)
+    found = convert_to_numpy(augment.rotate_zoom(images, seed))
+    assert found.min() >= 19.9 and found.max() <= 200.1
+    assert len(np.unique(found.reshape(8, -1), axis=0)) == 8
+    still = augment.rotate_zoom(images, seed, degrees=0, zoom=0)
+    np.testing.assert_allclose(convert_to_numpy(still), images, atol=1e-4)
+    with pytest.raises(ValueError, match="zoom=1"):
+        augment.rotate_zoom(images, seed, zoom=1)
+
+
+def test_rotation_stays_within_its_angle():
+    """A bright pixel far from the centre moves along an arc."""
+    images = np.zeros((64, 65, 65, 1), "float32")
+    images[:, 31:34, 61:64] = 255.0
+    seed = keras.random.SeedGenerator(1)
+    turned = augment.rotate_zoom(images, seed, degrees=20, zoom=0)
+    turned = convert_to_numpy(turned)[..., 0]
+    rows, columns = np.mgrid[:65, :65] - 32.0
+    mass = turned.sum((1, 2))
+    angle = np.degrees(
+        np.arctan2(
+            (turned * rows).sum((1, 2)) / mass,
+            (turned * columns).sum((1, 2)) / mass,
+        )
+    )
+    assert np.abs(angle).max() <= 20.5
+    assert angle.min() < -12 and angle.max() > 12

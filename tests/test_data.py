@@ -14,7 +14,7 @@ import reference
 from PIL import Image
 
 from vitsd_helpers import ImageData, data, load_data
-from vitsd_helpers.data import hold_out, load_photo
+from vitsd_helpers.data import hold_out, load_photo, subset
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
@@ -530,3 +530,22 @@ def test_folder_names_a_missing_folder(tmp_path: Path) -> None:
 def test_folder_asks_for_data_dir() -> None:
     with pytest.raises(ValueError, match="needs data_dir"):
         load_data("folder")
+
+
+def test_subset_keeps_the_proportions_and_the_test():
+    digits = load_data("digits")
+    some = subset(digits, 200, seed=3)
+    assert len(some.x_train) == len(some.y_train) == 200
+    counts = np.bincount(some.y_train)
+    assert counts.min() >= 18 and counts.max() <= 22
+    assert some.x_test is digits.x_test
+    again, other = subset(digits, 200, seed=3), subset(digits, 200, seed=4)
+    np.testing.assert_array_equal(some.x_train, again.x_train)
+    assert not np.array_equal(some.x_train, other.x_train)
+
+
+def test_subset_of_all_is_all():
+    digits = load_data("digits")
+    assert subset(digits, len(digits.x_train)) is digits
+    with pytest.raises(ValueError, match=r"count=9999"):
+        subset(digits, 9999)

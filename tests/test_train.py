@@ -15,6 +15,7 @@ from keras import ops
 
 import vitsd_helpers.train as engine
 from vitsd_helpers import load_data
+from vitsd_helpers.progress import Progress
 from vitsd_helpers.recipes import Recipe, get_recipe
 from vitsd_helpers.train import (
     UNDECAYED,
@@ -67,12 +68,22 @@ def quiet(line: str) -> None:
 
 
 def test_every_epoch_has_an_order_of_its_own():
-    first = epoch_order(100, 32, 7, 0)
+    first = epoch_order(100, 32, 7, 0, 3)
     assert len(first) == 96
     assert len(np.unique(first)) == 96
-    np.testing.assert_array_equal(first, epoch_order(100, 32, 7, 0))
-    for other in (epoch_order(100, 32, 7, 1), epoch_order(100, 32, 8, 0)):
-        assert not np.array_equal(first, other)
+    np.testing.assert_array_equal(first, epoch_order(100, 32, 7, 0, 3))
+    for other in ((7, 1), (8, 0)):
+        assert not np.array_equal(first, epoch_order(100, 32, *other, 3))
+
+
+@pytest.mark.parametrize("steps", [1, 3, 10, 25])
+def test_all_images_are_seen_equally_often(steps):
+    """Epochs shorter and longer than the data, in whole passes over it."""
+    epochs = [epoch_order(100, 32, 7, epoch, steps) for epoch in range(100)]
+    stream = np.concatenate(epochs)[: 32 * steps // 100 * 100 * 100]
+    assert len(epochs[0]) == 32 * steps
+    for start in range(0, len(stream) // 100 * 100, 100):
+        assert len(np.unique(stream[start : start + 100])) == 100
 
 
 def test_test_images_are_as_they_are(data):
@@ -103,11 +114,11 @@ def test_targets_are_smoothed_in_training_only(data):
 
 
 def test_schedule_ends_at_zero(data):
-    trainer, outcome = train(tiny(ema=0.0), "sl", data, report=quiet)
-    rate = ops.convert_to_numpy(trainer.optimizer.learning_rate)
+    run = train(tiny(ema=0.0), "sl", data, report=quiet)
+    rate = ops.convert_to_numpy(run.trainer.optimizer.learning_rate)
     assert float(rate) == pytest.approx(0, abs=1e-9)
-    assert outcome["finished"]
-    assert len(outcome["epochs"]["loss"]) == 3
+    assert run.record["finished"]
+    assert len(run.record["epochs"]["loss"]) == 3
     constant = make_optimizer(tiny(schedule="constant"), 9)
     rate = float(ops.convert_to_numpy(constant.learning_rate))
     assert rate == pytest.approx(tiny().learning_rate)
@@ -136,16 +147,16 @@ def test_it_learns(data):
         ema=0,
         learning_rate=1e-2,
     )
-    _, outcome = train(recipe, "sl", data, report=quiet)
-    losses = outcome["epochs"]["loss"]
+    record = train(recipe, "sl", data, report=quiet).record
+    losses = record["epochs"]["loss"]
     assert losses[-1] < 0.9 * losses[0]
-    assert outcome["test"]["top1"] > 0.2
-    assert outcome["test"]["top5"] >= outcome["test"]["top1"]
+    assert record["test"]["top1"] > 0.2
+    assert record["test"]["top5"] >= record["test"]["top1"]
 
 
 def test_average_is_what_is_tested(data):
-    plain, _ = train(tiny(ema=0.0), "sl", data, report=quiet)
-    averaged, _ = train(tiny(), "sl", data, report=quiet)
+    plain = train(tiny(ema=0.0), "sl", data, report=quiet)
+    averaged = train(tiny(), "sl", data, report=quiet)
     pairs = zip(weights(plain), weights(averaged), strict=True)
     assert any(not np.allclose(a, b) for a, b in pairs)
 
@@ -164,16 +175,16 @@ def stop_after(epochs: int):
 
 def test_resumes_bit_for_bit(data, tmp_path):
     recipe = tiny()
-    whole, expected = train(recipe, "sl", data, report=quiet)
+    whole = train(recipe, "sl", data, report=quiet)
     with pytest.raises(Stop):
         train(recipe, "sl", data, folder=tmp_path, report=stop_after(2))
     lines = []
-    resumed, found = train(
-        recipe, "sl", data, folder=tmp_path, report=lines.append
-    )
+    resumed = train(recipe, "sl", data, folder=tmp_path, report=lines.append)
     assert len(lines) == 1  # the third epoch only
-    assert found["epochs"] == expected["epochs"]
-    assert found["test"] == expected["test"]
+    for part in ("epochs", "test", "steps"):
+        assert resumed.record[part] == whole.record[part]
+    answers = resumed.answers["answer"]
+    np.testing.assert_array_equal(answers, whole.answers["answer"])
     for one, other in zip(weights(whole), weights(resumed), strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -189,7 +200,7 @@ def test_batches_come_in_the_order_of_seed_and_epoch(data, monkeypatch):
 
     monkeypatch.setattr(engine._Epochs, "__getitem__", spy)
     train(tiny(), "sl", data, seed=5, report=quiet)
-    orders = [epoch_order(100, 32, 5, epoch) for epoch in range(3)]
+    orders = [epoch_order(100, 32, 5, epoch, 3) for epoch in range(3)]
     # Keras fetches the first batch once more, to build with.
     np.testing.assert_array_equal(
         np.concatenate(seen[-9:]), np.concatenate(orders)
@@ -200,7 +211,7 @@ def test_batches_come_in_the_order_of_seed_and_epoch(data, monkeypatch):
     keras.backend.backend() != "jax", reason="scanning needs JAX"
 )
 def test_scanned_epochs_have_the_losses_of_fit(data, tmp_path):
-    plain, expected = train(tiny(), "sl", data, report=quiet)
+    plain = train(tiny(), "sl", data, report=quiet)
     with pytest.raises(Stop):
         train(
             tiny(),
@@ -210,11 +221,13 @@ def test_scanned_epochs_have_the_losses_of_fit(data, tmp_path):
             scan=True,
             report=stop_after(1),
         )
-    scanned, found = train(
+    scanned = train(
         tiny(), "sl", data, folder=tmp_path, scan=True, report=quiet
     )
     np.testing.assert_allclose(
-        found["epochs"]["loss"], expected["epochs"]["loss"], rtol=1e-5
+        scanned.record["epochs"]["loss"],
+        plain.record["epochs"]["loss"],
+        rtol=1e-5,
     )
     for one, other in zip(weights(plain), weights(scanned), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-3)
@@ -253,7 +266,7 @@ data = dataclasses.replace(
 )
 def report(line):
     print(line, flush=True)
-trainer, found = train(
+train(
     tiny(epochs=200), "sl", data, folder=sys.argv[1], report=report
 )
 """
@@ -289,10 +302,66 @@ def test_ctrl_c_says_where_it_stopped(data, tmp_path):
         if line.startswith("2/"):
             raise KeyboardInterrupt
 
-    _, outcome = train(tiny(), "sl", data, folder=tmp_path, report=report)
-    assert not outcome["finished"]
-    assert len(outcome["epochs"]["loss"]) == 2
-    assert "test" not in outcome
+    run = train(tiny(), "sl", data, folder=tmp_path, report=report)
+    assert not run.record["finished"]
+    assert run.record["steps"] == 6
+    assert len(run.record["epochs"]["loss"]) == 2
+    assert run.record["test"] is None and run.answers is None
+    again = train(tiny(), "sl", data, folder=tmp_path, report=quiet)
+    assert again.record["finished"]
+
+
+def test_ctrl_c_before_the_first_epoch(data, monkeypatch):
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(engine, "_run_steps", interrupt)
+    lines = []
+    run = train(tiny(), "sl", data, report=lines.append)
+    assert lines == ["stopped after 0 epochs"]
+    assert run.record["steps"] == 0
+
+
+def test_answers_are_what_the_metrics_count(data):
+    run = train(tiny(), "sl", data, report=quiet)
+    logits = run.model.predict(data.x_test, verbose=0)
+    np.testing.assert_array_equal(run.answers["answer"], logits.argmax(-1))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    top5 = keras.metrics.SparseTopKCategoricalAccuracy(5)
+    top5.update_state(data.y_test, logits)
+    test = run.record["test"]
+    assert test["loss"] == pytest.approx(float(loss(data.y_test, logits)))
+    assert test["top1"] == np.mean(logits.argmax(-1) == data.y_test)
+    assert test["top5"] == pytest.approx(float(top5.result()))
+    assert run.answers["top5"].mean() == pytest.approx(test["top5"])
+
+
+def test_half_precision_is_of_the_model_alone(data):
+    """Products in bfloat16; weights, loss and logits in float32."""
+    recipe = tiny(precision="mixed_bfloat16", epochs=1)
+    run = train(recipe, "sl", data, report=quiet)
+    layer = run.model.get_layer("block0_attention")
+    assert layer.compute_dtype == "bfloat16"
+    assert layer.variable_dtype == "float32"
+    assert run.model.output.dtype == "float32"
+    assert keras.config.dtype_policy().name == "float32"
+    assert np.isfinite(run.record["test"]["loss"])
+
+
+def test_progress_is_a_bar_on_a_terminal_and_lines_elsewhere(
+    monkeypatch, capsys
+):
+    def show():
+        with Progress(100, done=20) as progress:
+            progress.advance(60)
+            progress.line("1/2 loss 3.0")
+        return capsys.readouterr().out
+
+    assert show() == "1/2 loss 3.0\n"
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    shown = show()
+    assert "80.0/100" in shown and "image/s" in shown
+    assert "1/2 loss 3.0\n" in shown
 
 
 def test_loss_that_is_not_finite_is_an_error(data, tmp_path):

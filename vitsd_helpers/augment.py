@@ -299,7 +299,40 @@ def rand_augment(
     return images
 
 
-def warp(images, matrices, fill: float = 128.0):
+def rotate_zoom(images, seed, degrees: float = 7.2, zoom: float = 0.2):
+    """Rotate and zoom each image by random amounts, mirrored at the edges.
+
+    The defaults are the Keras example's: an angle up to 0.02 of a turn
+    either way, height and width each scaled by up to a fifth either way.
+
+    Args:
+        images: (B, H, W, C).
+        seed: see the module.
+        degrees: largest angle.
+        zoom: largest part by which height or width grows or shrinks.
+
+    Returns:
+        (B, H, W, C).
+
+    Raises:
+        ValueError: if `images` is not 4-D, `seed` is None, or `zoom` is
+            outside 0 to below 1.
+    """
+    images = _as_floats(images)
+    if not 0 <= zoom < 1:
+        raise ValueError(f"zoom={zoom} must be from 0 to below 1.")
+    draws = 2 * _draw(images, seed, 3) - 1
+    angle = draws[:, 0] * math.radians(degrees)
+    wide, high = 1 + zoom * draws[:, 1], 1 + zoom * draws[:, 2]
+    sine, cosine, none = ops.sin(angle), ops.cos(angle), ops.zeros_like(angle)
+    matrices = ops.stack(
+        [wide * cosine, -high * sine, none, wide * sine, high * cosine, none],
+        axis=-1,
+    )
+    return _once(warp(images, ops.reshape(matrices, (-1, 2, 3)), "mirror"))
+
+
+def warp(images, matrices, fill: float | str = 128.0):
     """Move pixels by one affine map for each image, bilinear.
 
     Args:
@@ -309,7 +342,8 @@ def warp(images, matrices, fill: float = 128.0):
             the centre, into where in the image it comes from. As in PIL
             the image reaches half a pixel beyond its outermost pixels'
             centres. The identity copies exactly.
-        fill: value where nothing comes in.
+        fill: value where nothing comes in; "mirror" folds the image over
+            at its edges, as the mode "reflect" of Keras's layers does.
 
     Returns:
         (B, H, W, C).
@@ -331,6 +365,8 @@ def warp(images, matrices, fill: float = 128.0):
     down, right = rows - middle, columns - centre
     x = a * right + b * down + c + centre
     y = d * right + e * down + f + middle
+    if fill == "mirror":
+        x, y = _fold(x, width), _fold(y, height)
     left, top = ops.floor(x), ops.floor(y)
     across, along = x - left, y - top
 
@@ -345,6 +381,8 @@ def warp(images, matrices, fill: float = 128.0):
         return (1 - across) * pixel(y, left) + across * pixel(y, left + 1)
 
     values = (1 - along) * row(top) + along * row(top + 1)
+    if fill == "mirror":
+        return values
     inside = (ops.abs(x - centre) <= width / 2) & (
         ops.abs(y - middle) <= height / 2
     )
@@ -539,6 +577,12 @@ def _once(x):
     index = ops.arange(count, dtype="int32")
     rows = ops.segment_sum(rows, index, num_segments=count)
     return ops.reshape(rows, (-1, *x.shape[1:]))
+
+
+def _fold(x, size: int):
+    """Places beyond the edges of `size` pixels, mirrored back inside."""
+    beyond = ops.mod(x + 0.5, 2.0 * size) - size
+    return size - ops.abs(beyond) - 0.5
 
 
 def _columns(table):

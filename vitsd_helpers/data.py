@@ -166,6 +166,24 @@ def hold_out(data: ImageData, count: int, seed: int = 0) -> ImageData:
     )
 
 
+def subset(data: ImageData, count: int, seed: int = 0) -> ImageData:
+    """Keep `count` training images, class by class in proportion.
+
+    Args:
+        data: what to draw from; its test images stay as they are.
+        count: how many training images to keep.
+        seed: of the draw.
+
+    Raises:
+        ValueError: if `count` leaves some class without an image, or is
+            larger than what there is.
+    """
+    if count == len(data.y_train):
+        return data
+    kept = hold_out(data, count, seed)
+    return replace(data, x_train=kept.x_test, y_train=kept.y_test)
+
+
 def _digits() -> ImageData:
     from PIL import Image
     from sklearn.datasets import load_digits

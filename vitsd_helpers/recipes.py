@@ -3,16 +3,41 @@
 import dataclasses
 import hashlib
 import json
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from .data import ImageData
+from .data import ImageData, hold_out, load_data, subset
 from .model import PRESETS, ViTConfig
+from .patches import ALL_DIRECTIONS, CARDINAL
 
-#: The two models of every comparison, by their short names.
-VARIANTS = {"vit": "ViT", "sl": "SL-ViT"}
+#: The models of a comparison by their short names: the title, and what the
+#: model has of the SL-ViT, "s" for SPT, "m" for the mask, "t" for the
+#: learned temperature.
+FACTORS = {
+    "vit": ("ViT", ""),
+    "spt": ("ViT + SPT", "s"),
+    "mask": ("ViT + mask", "m"),
+    "tau": ("ViT + temperature", "t"),
+    "spt_mask": ("ViT + SPT + mask", "sm"),
+    "spt_tau": ("ViT + SPT + temperature", "st"),
+    "lsa": ("ViT + LSA", "mt"),
+    "sl": ("SL-ViT", "smt"),
+}
+#: SL-ViTs with other shifts. A ratio of 0 is the control: four copies of
+#: the image, not shifted, so the parameters are the SL-ViT's and the pixels
+#: are the ViT's.
+SHIFTS = {
+    "shift0": ("SL-ViT, shift 0", {"shift_ratio": 0.0}),
+    "shift25": ("SL-ViT, shift 1/4", {"shift_ratio": 0.25}),
+    "shift75": ("SL-ViT, shift 3/4", {"shift_ratio": 0.75}),
+    "shift100": ("SL-ViT, shift 1", {"shift_ratio": 1.0}),
+    "cardinal": ("SL-ViT, cardinal", {"shift_directions": CARDINAL}),
+    "eight": ("SL-ViT, eight shifts", {"shift_directions": ALL_DIRECTIONS}),
+}
+VARIANTS = {name: title for name, (title, _) in (FACTORS | SHIFTS).items()}
 #: What chapter 5 takes from papermill.
-PARAMETERS = ("recipe", "models", "seed", "data_dir", "record_dir")
+PARAMETERS = ("recipe", "models", "seed", "data_dir", "record_dir", "work_dir")
 
 
 @dataclass(frozen=True)
@@ -22,36 +47,49 @@ class Recipe:
     name: str
     #: A name that `load_data` knows.
     data: str
-    #: The SL-ViT; the vanilla ViT is its twin, `model.vanilla`.
+    #: The SL-ViT; other variants are made from it by `config`.
     model: ViTConfig
     epochs: int
     batch_size: int
-    #: Peak of the warm-up cosine schedule.
+    #: The highest learning rate.
     learning_rate: float
     #: As Keras's AdamW means it: multiplied by the learning rate.
     weight_decay: float
-    #: The part of all steps that the warm-up takes.
-    warmup: float = 0.1
-    #: Mirror each training image left to right with probability 0.5.
-    flip: bool = False
-    #: Compile the training step with XLA (not on torch).
-    jit_compile: bool = False
-    # From here on: for `train.train`; chapter 5 has a loop of its own.
+    #: How many of the training images to use, drawn by the seed; 0: all.
+    train_images: int = 0
+    #: Training images that take the test's place, to choose by; 0: none.
+    held_out: int = 0
+    #: Images that count as an epoch; 0: as many as there are.
+    epoch_images: int = 0
     #: "cosine" with warm-up, or "constant".
     schedule: str = "cosine"
+    #: The part of all steps that the warm-up takes.
+    warmup: float = 0.1
     #: Decay biases, norms, positions and temperatures too.
     decay_everything: bool = False
+    #: Momentum of the weights' moving average; 0: none.
+    ema: float = 0.0
+    #: Mirror each training image left to right with probability 0.5.
+    flip: bool = False
     #: Zero-pad by so many pixels and crop back at random.
     crop: int = 0
+    #: Largest angle of a random rotation, in degrees.
+    rotate: float = 0.0
+    #: Largest part by which height and width are scaled at random.
+    zoom: float = 0.0
     #: Magnitude of RandAugment, two operations an image; 0: none.
     rand_augment: float = 0
     #: Probability of random erasing.
     erase: float = 0.0
-    #: Probability of CutMix or MixUp.
+    #: Probability that an image is mixed with another.
     mix: float = 0.0
+    #: The part of the mixed images that CutMix mixes; the rest is MixUp's.
+    cutmix: float = 0.5
     label_smoothing: float = 0.0
-    #: Momentum of the weights' moving average; 0: none.
-    ema: float = 0.0
+    #: Keras's dtype policy: "float32" or "mixed_bfloat16".
+    precision: str = "float32"
+    #: Ask for XLA; what Keras does by itself on a CPU differs by backend.
+    jit_compile: bool = False
 
     @property
     def hash(self) -> str:
@@ -63,7 +101,7 @@ class Recipe:
         """The configuration of a variant, fitted to the data.
 
         Args:
-            variant: "vit" or "sl".
+            variant: a name in `VARIANTS`.
             data: gives the classes and the normalisation.
         """
         check_variants([variant])
@@ -74,32 +112,135 @@ class Recipe:
             mean=mean,
             std=std,
         )
-        return config if variant == "sl" else config.vanilla
+        if variant in SHIFTS:
+            return replace(config, **SHIFTS[variant][1])
+        has = FACTORS[variant][1]
+        return replace(
+            config,
+            shift_directions=config.shift_directions if "s" in has else (),
+            diagonal_mask="m" in has,
+            learnable_temperature="t" in has,
+        )
+
+    def load(
+        self, data_dir: str | os.PathLike | None = None, seed: int = 0
+    ) -> ImageData:
+        """The images to train and to test on.
+
+        Args:
+            data_dir: see `load_data`.
+            seed: draws `train_images`; what is held out is always the same.
+        """
+        data = load_data(self.data, data_dir)
+        if self.held_out:
+            data = hold_out(data, self.held_out)
+        if self.train_images:
+            data = subset(data, self.train_images, seed)
+        return data
+
+
+_QUICK = Recipe(
+    name="quick",
+    data="digits",
+    model=replace(PRESETS["small-sl"], width=64, depth=2, num_heads=4),
+    epochs=5,
+    batch_size=64,
+    learning_rate=2e-3,
+    weight_decay=0.05,
+)
+_LAPTOP = Recipe(
+    name="laptop",
+    data="cifar100",
+    model=PRESETS["small-sl"],
+    epochs=6,
+    batch_size=128,
+    learning_rate=2e-3,
+    weight_decay=0.05,
+    flip=True,
+    jit_compile=True,
+)
+#: The authors' settings. Their sampler yields the data three times an
+#: epoch, and their AutoAugment is RandAugment here.
+_PAPER = Recipe(
+    name="paper",
+    data="cifar100",
+    model=replace(PRESETS["paper-sl"], drop_path=0.1),
+    epochs=100,
+    epoch_images=150_000,
+    batch_size=128,
+    learning_rate=3e-3,
+    weight_decay=0.05,
+    flip=True,
+    crop=4,
+    rand_augment=9,
+    erase=0.25,
+    mix=0.5,
+    label_smoothing=0.1,
+    precision="mixed_bfloat16",
+    jit_compile=True,
+)
+#: The Keras example's printed settings.
+_SEED = Recipe(
+    name="seed-as-printed",
+    data="cifar100",
+    model=PRESETS["seed-sl"],
+    epochs=50,
+    batch_size=256,
+    learning_rate=1e-3,
+    weight_decay=1e-4,
+    train_images=45_000,
+    schedule="constant",
+    decay_everything=True,
+    flip=True,
+    rotate=7.2,
+    zoom=0.2,
+    jit_compile=True,
+)
+SIZES = (500, 1_000, 2_000, 5_000, 10_000, 50_000)
+#: One run of the studies of chapters 7 and 8.
+_STUDY = Recipe(
+    name="steps-5000",
+    data="cifar100",
+    model=PRESETS["small-sl"],
+    epochs=18,
+    epoch_images=5_000,
+    train_images=5_000,
+    batch_size=64,
+    learning_rate=2e-3,
+    weight_decay=0.05,
+    flip=True,
+    crop=4,
+    label_smoothing=0.1,
+    jit_compile=True,
+)
+
+
+def _sizes() -> list[Recipe]:
+    """The study's recipe on other numbers of images.
+
+    "steps-N": as many steps for every N. "epochs-N": as many epochs.
+    "cutmix-N": as many steps, with CutMix on half of the images.
+    """
+    recipes = []
+    for count in SIZES:
+        steps = replace(_STUDY, name=f"steps-{count}", train_images=count)
+        epochs = replace(steps, name=f"epochs-{count}", epoch_images=0)
+        mixed = replace(steps, name=f"cutmix-{count}", mix=0.5, cutmix=1.0)
+        recipes += [steps, epochs, mixed]
+    return recipes
 
 
 RECIPES = {
     recipe.name: recipe
     for recipe in (
-        Recipe(
-            name="quick",
-            data="digits",
-            model=replace(PRESETS["small-sl"], width=64, depth=2, num_heads=4),
-            epochs=5,
-            batch_size=64,
-            learning_rate=2e-3,
-            weight_decay=0.05,
-        ),
-        Recipe(
-            name="laptop",
-            data="cifar100",
-            model=PRESETS["small-sl"],
-            epochs=6,
-            batch_size=128,
-            learning_rate=2e-3,
-            weight_decay=0.05,
-            flip=True,
-            jit_compile=True,
-        ),
+        _QUICK,
+        _LAPTOP,
+        _PAPER,
+        _SEED,
+        # The 2022 logs came from an AdamW that did not multiply its decay
+        # by the learning rate: 1e-4 then is 1e-4 / 1e-3 now.
+        replace(_SEED, name="seed-2022", weight_decay=0.1),
+        *_sizes(),
     )
 }
 

@@ -1,12 +1,12 @@
 """Training records: what was run, on what, and what came out, as JSON."""
 
+import contextlib
 import dataclasses
 import datetime
 import json
 import os
 import platform
 import subprocess
-import time
 from importlib import metadata
 from pathlib import Path
 
@@ -20,54 +20,32 @@ from .recipes import VARIANTS, Recipe
 PACKAGES = ("keras", "tensorflow", "tensorflow-cpu", "jax", "torch", "numpy")
 
 
-class StopWatch(keras.callbacks.Callback):
-    """Seconds of training, with the first step, which compiles, apart."""
-
-    def on_train_begin(self, logs=None):
-        self.compile_seconds = None
-        self.train_seconds = 0.0
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.start = time.perf_counter()
-
-    def on_train_batch_end(self, batch, logs=None):
-        if self.compile_seconds is None:
-            self.compile_seconds = time.perf_counter() - self.start
-            self.start = time.perf_counter()
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.train_seconds += time.perf_counter() - self.start
-
-
 def make_record(
     recipe: Recipe,
     variant: str,
     seed: int,
     data: ImageData,
-    config: ViTConfig,
     model: keras.Model,
-    history: dict[str, list[float]],
-    test: dict[str, float],
-    watch: StopWatch,
+    config: ViTConfig,
+    outcome: dict,
 ) -> dict:
     """Everything there is to say about one training run.
 
     Args:
         recipe, variant, seed: what was asked for.
         data: what it was trained and tested on.
-        config, model: what was trained.
-        history: metrics of the training images, a list an epoch each.
-        test: metrics of the test images after the last epoch.
-        watch: was a callback of the training.
+        model, config: what was trained.
+        outcome: has "finished", "epochs" (a list of values an epoch for
+            each metric), "test" (metrics, or None), "steps", "images",
+            "seconds" and "compile_seconds".
 
     Returns:
         A dictionary that JSON can hold.
     """
-    steps = -(-len(data.x_train) // recipe.batch_size) * recipe.epochs
-    images = len(data.x_train) * recipe.epochs - recipe.batch_size
     return {
         "recipe": dataclasses.asdict(recipe),
         "recipe_hash": recipe.hash,
+        "variant": variant,
         "model": VARIANTS[variant],
         "config": dataclasses.asdict(config),
         "parameters": int(
@@ -77,13 +55,19 @@ def make_record(
         "data_md5": data.md5,
         "train_images": len(data.x_train),
         "test_images": len(data.x_test),
+        "tested_on": "held out" if recipe.held_out else "test",
+        "tested_weights": "averaged" if recipe.ema else "last",
         "seed": seed,
-        "steps": steps,
-        "epochs": {name: [*map(float, v)] for name, v in history.items()},
-        "test": {name: float(value) for name, value in test.items()},
-        "seconds": round(watch.train_seconds, 2),
-        "compile_seconds": round(watch.compile_seconds, 2),
-        "images_per_second": round(images / watch.train_seconds, 1),
+        "finished": outcome["finished"],
+        "epochs": outcome["epochs"],
+        "test": outcome["test"],
+        "steps": outcome["steps"],
+        "images": outcome["images"],
+        "seconds": round(outcome["seconds"], 2),
+        "compile_seconds": round(outcome["compile_seconds"], 2),
+        "images_per_second": round(
+            outcome["images"] / max(outcome["seconds"], 1e-9), 1
+        ),
         "device": device_name(),
         "backend": keras.backend.backend(),
         "versions": versions(),
@@ -92,28 +76,72 @@ def make_record(
     }
 
 
-def write_record(record: dict, folder: str | os.PathLike) -> Path:
+def record_name(recipe: str, variant: str, seed: int) -> str:
+    """The name of a run's files, without an ending."""
+    return f"{recipe}-{variant}-seed{seed}"
+
+
+def write_record(
+    record: dict,
+    folder: str | os.PathLike,
+    answers: dict[str, np.ndarray] | None = None,
+) -> Path:
     """Write a record; its name is recipe, variant and seed.
 
-    The file is complete or absent: it is written aside, then renamed.
+    A file is complete or absent: it is written aside, then renamed.
+
+    Args:
+        record: see `make_record`.
+        folder: made if it does not exist.
+        answers: "answer", the predicted class of every test image, and
+            "top5", whether its class was among the five best: (N,) each.
+            They go into a file of the same name that ends in ".npz".
+
+    Returns:
+        The path of the record.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    short = {long: key for key, long in VARIANTS.items()}[record["model"]]
-    name = f"{record['recipe']['name']}-{short}-seed{record['seed']}.json"
-    aside = folder / (name + ".part")
+    recipe, variant = record["recipe"]["name"], record["variant"]
+    name = record_name(recipe, variant, record["seed"])
+    if answers is not None:
+        packed = {
+            "answer": np.asarray(answers["answer"], "uint16"),
+            "top5": np.packbits(np.asarray(answers["top5"], bool)),
+        }
+        aside = folder / (name + ".npz.part")
+        with aside.open("wb") as file:
+            np.savez_compressed(file, **packed)
+        aside.replace(folder / (name + ".npz"))
+    aside = folder / (name + ".json.part")
     aside.write_text(json.dumps(record, indent=1) + "\n")
-    return aside.replace(folder / name)
+    return aside.replace(folder / (name + ".json"))
+
+
+def read_answers(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """The answers beside a record: "answer" and "top5", (N,) each."""
+    with np.load(path, allow_pickle=False) as archive:
+        answer = archive["answer"].astype("int64")
+        top5 = np.unpackbits(archive["top5"], count=len(answer))
+    return {"answer": answer, "top5": top5.astype(bool)}
 
 
 def read_records(folder: str | os.PathLike) -> dict[str, dict]:
-    """All records of a folder, by file name without its ending."""
-    paths = sorted(Path(folder).glob("*.json"))
+    """All records below a folder, by file name without its ending."""
+    paths = sorted(Path(folder).rglob("*.json"))
     return {path.stem: json.loads(path.read_text()) for path in paths}
 
 
 def device_name() -> str:
     """The processor that Keras computes on, as its maker calls it."""
+    if "cpu" not in str(keras.Variable(0.0).value.device).lower():
+        query = ("nvidia-smi", "--query-gpu=name", "--format=csv,noheader")
+        with contextlib.suppress(OSError, subprocess.CalledProcessError):
+            found = subprocess.run(
+                query, capture_output=True, text=True, check=True
+            )
+            return found.stdout.splitlines()[0].strip()
+        return "GPU"
     cores = f"{os.cpu_count()} cores"
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():

@@ -9,6 +9,8 @@ import math
 import os
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -18,8 +20,9 @@ from . import augment
 from .checkpoint import Checkpoints
 from .data import ImageData
 from .model import build_vit
+from .progress import Progress
 from .recipes import Recipe
-from .records import StopWatch
+from .records import make_record, record_name, write_record
 
 #: Names of variables that weight decay leaves alone: biases, norms,
 #: positions, class token and temperatures.
@@ -75,6 +78,8 @@ class Trainer(keras.Model):
                 images = augment.flip(images, seed)
             if r.crop:
                 images = augment.crop(images, seed, r.crop)
+            if r.rotate or r.zoom:
+                images = augment.rotate_zoom(images, seed, r.rotate, r.zoom)
             if r.rand_augment:
                 images = augment.rand_augment(
                     images, seed, magnitude=r.rand_augment
@@ -82,7 +87,9 @@ class Trainer(keras.Model):
             if r.erase:
                 images = augment.erase(images, seed, r.erase)
             if r.mix:
-                images, targets = augment.mix(images, targets, seed, r.mix)
+                images, targets = augment.mix(
+                    images, targets, seed, r.mix, r.cutmix
+                )
             smoothing = r.label_smoothing
             targets = targets * (1 - smoothing) + smoothing / self.classes
         logits = self.model(images, training=training)
@@ -98,6 +105,31 @@ class Trainer(keras.Model):
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         return super().compute_metrics(x, y, y_pred["logits"], sample_weight)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What came out of a training.
+
+    Attributes:
+        trainer: the optimiser and all state.
+        record: see `records.make_record`.
+        answers: "answer" and "top5" of every test image, (N,) each; None
+            if the run did not come to its end.
+    """
+
+    trainer: Trainer
+    record: dict
+    answers: dict[str, np.ndarray] | None
+
+    @property
+    def model(self) -> keras.Model:
+        """The trained model, from pixels to logits."""
+        return self.trainer.model
+
+    def write(self, folder: str | os.PathLike) -> Path:
+        """Write the record, and the answers beside it."""
+        return write_record(self.record, folder, self.answers)
 
 
 def make_optimizer(recipe: Recipe, steps: int) -> keras.Optimizer:
@@ -127,14 +159,27 @@ def make_optimizer(recipe: Recipe, steps: int) -> keras.Optimizer:
     return optimizer
 
 
-def epoch_order(count: int, batch_size: int, seed: int, epoch: int):
+def epoch_steps(recipe: Recipe, count: int) -> int:
+    """Steps of an epoch, all of whole batches, on `count` images."""
+    return (recipe.epoch_images or count) // recipe.batch_size
+
+
+def epoch_order(
+    count: int, batch_size: int, seed: int, epoch: int, steps: int
+) -> np.ndarray:
     """Indices of an epoch, (steps * batch_size,), from seed and epoch alone.
 
-    Every epoch leaves out another few images, fewer than a batch, so that
-    all batches are of one size.
+    The images come in one shuffled pass after another, and an epoch goes
+    on where the one before stopped: all are seen equally often.
     """
-    order = np.random.default_rng((seed, epoch)).permutation(count)
-    return order[: count // batch_size * batch_size].astype("int32")
+    size = steps * batch_size
+    first, last = epoch * size, (epoch + 1) * size
+    passes = range(first // count, -(-last // count))
+    stream = [
+        np.random.default_rng((seed, k)).permutation(count) for k in passes
+    ]
+    start = first - passes[0] * count
+    return np.concatenate(stream)[start : start + size].astype("int32")
 
 
 def train(
@@ -145,28 +190,27 @@ def train(
     seed: int = 0,
     folder: str | os.PathLike | None = None,
     scan: bool = False,
-    report: Callable[[str], None] = print,
-) -> tuple[Trainer, dict]:
+    report: Callable[[str], None] | None = None,
+) -> Run:
     """Train a variant by a recipe, from the start or from where it stopped.
 
     Args:
         recipe, variant, seed: what to train.
         data: trains on `x_train`; `x_test` is looked at after the last
-            epoch only.
+            epoch only. `recipe.load()` gives it.
         folder: where checkpoints are kept, one an epoch. Run the same call
             again after a stop, of whatever kind, and it goes on from the
             last whole epoch. Without a folder nothing is kept.
         scan: run each epoch as one compiled function, on JAX only; see
             `scan.EpochScan`. The losses are those of `fit`; top-1 and top-5
             of the training images are not followed.
-        report: is given a line after every epoch.
+        report: is given a line after every epoch. Without it there is a
+            progress bar on a terminal, and a printed line elsewhere.
 
     Returns:
-        The trainer, whose `model` is the trained model (its weights are
-        the averaged ones if the recipe has EMA), and a dictionary with
-        "epochs" (metrics by epoch), "test" (metrics), "seconds",
-        "compile_seconds", "images_per_second" and "finished", which is
-        False after Ctrl-C; the test is not looked at then.
+        The trained model with its record. After Ctrl-C the record says
+        where it stopped, and the test is not looked at. If the recipe has
+        EMA, the model's weights are the averaged ones.
 
     Raises:
         ValueError: if there are fewer training images than a batch.
@@ -176,52 +220,70 @@ def train(
         OSError: if the folder cannot be written to or the disk is full.
     """
     count = len(data.x_train)
-    if count < recipe.batch_size:
+    epoch_size = recipe.epoch_images or count
+    if epoch_size < recipe.batch_size:
         raise ValueError(
-            f"{count} training images are fewer than the batch of "
+            f"{epoch_size} training images are fewer than the batch of "
             f"{recipe.batch_size}: take a smaller batch."
         )
     keras.utils.set_random_seed(seed)
-    steps = count // recipe.batch_size * recipe.epochs
-    trainer = _compiled(recipe, variant, data, seed, steps)
+    steps = epoch_steps(recipe, count)
+    config = recipe.config(variant, data)
+    trainer = _compiled(recipe, config, data, seed, steps * recipe.epochs)
     checkpoints = None
     if folder is not None:
-        key = f"{recipe.name}-{variant}-seed{seed}-{recipe.hash}"
+        key = f"{record_name(recipe.name, variant, seed)}-{recipe.hash}"
         checkpoints = Checkpoints(folder, f"{key}-{data.md5[:8]}")
     done, state = _restore(trainer, checkpoints)
-    finished = True
-    try:
-        if done < recipe.epochs:
-            batches = _Epochs(data.y_train, recipe.batch_size, seed)
-            keeper = _Keeper(recipe, batches, state, checkpoints, report)
-            run = _run_scanned if scan else _run_steps
-            run(trainer, batches, keeper, done, recipe.epochs)
-    except KeyboardInterrupt:
-        finished = False
-        report(f"stopped after {len(state['epochs']['loss'])} epochs")
+    finished, answers, test = True, None, None
+    total = steps * recipe.batch_size * recipe.epochs
+    with Progress(total, done * steps * recipe.batch_size, report) as bar:
+        try:
+            if done < recipe.epochs:
+                batches = _Epochs(data.y_train, recipe.batch_size, seed, steps)
+                keeper = _Keeper(recipe, batches, state, checkpoints, bar)
+                run = _run_scanned if scan else _run_steps
+                run(trainer, batches, keeper, done, recipe.epochs)
+        except KeyboardInterrupt:
+            finished = False
+            bar.line(f"stopped after {_epochs_done(state)} epochs")
+    if finished:
+        test, answers = _test(trainer, recipe, data)
     outcome = {
         **state,
         "finished": finished,
-        "images_per_second": round(
-            state["images"] / max(state["seconds"], 1e-9), 1
-        ),
+        "steps": steps * _epochs_done(state),
+        "test": test,
     }
-    if finished:
-        outcome["test"] = _test(trainer, recipe, data)
-    return trainer, outcome
+    record = make_record(
+        recipe, variant, seed, data, trainer.model, config, outcome
+    )
+    return Run(trainer, record, answers)
 
 
-def _compiled(recipe, variant, data, seed, steps) -> Trainer:
-    model = build_vit(recipe.config(variant, data), name=variant)
+def _epochs_done(state) -> int:
+    return len(state["epochs"].get("loss", ()))
+
+
+def _compiled(recipe, config, data, seed, steps) -> Trainer:
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(recipe.precision)
+    try:
+        model = build_vit(config)
+    finally:
+        keras.config.set_dtype_policy(policy)
     trainer = Trainer(model, data, recipe, seed)
     metrics = [
         keras.metrics.SparseCategoricalAccuracy(name="top1"),
         keras.metrics.SparseTopKCategoricalAccuracy(5, name="top5"),
     ]
-    # Keras runs torch's compiler for jit_compile=True; it is off there.
-    jit = recipe.jit_compile and keras.backend.backend() != "torch"
+    # On torch, jit_compile=True would run torch's compiler, which is
+    # slower here; "auto" does not.
+    wanted = recipe.jit_compile and keras.backend.backend() != "torch"
     trainer.compile(
-        make_optimizer(recipe, steps), metrics=metrics, jit_compile=jit
+        make_optimizer(recipe, steps),
+        metrics=metrics,
+        jit_compile=True if wanted else "auto",
     )
     trainer(np.zeros(1, "int32"))
     trainer.optimizer.build(trainer.trainable_variables)
@@ -245,15 +307,13 @@ def _run_scanned(trainer, batches, keeper, done, epochs) -> None:
     from .scan import EpochScan
 
     keeper.set_model(trainer)
-    keeper.set_params({"steps": len(batches)})
-    keeper.on_train_begin()
     start = time.perf_counter()
     run_epoch = EpochScan(trainer, batches.order, batches.batch_size)
-    keeper.compile_seconds = time.perf_counter() - start
-    keeper.state["compile_seconds"] += keeper.compile_seconds
+    keeper.compiled(time.perf_counter() - start)
     for epoch in range(done, epochs):
         keeper.on_epoch_begin(epoch)
         losses = run_epoch(batches.order)
+        keeper.bar.advance(len(batches.order))
         keeper.on_epoch_end(epoch, {"loss": float(losses.mean())})
 
 
@@ -264,17 +324,19 @@ class _Epochs(keras.utils.PyDataset):
     the batch that it builds the model with.
     """
 
-    def __init__(self, labels, batch_size: int, seed: int):
+    def __init__(self, labels, batch_size: int, seed: int, steps: int):
         super().__init__()
-        self.labels, self.batch_size, self.seed = labels, batch_size, seed
+        self.labels, self.batch_size = labels, batch_size
+        self.seed, self.steps = seed, steps
         self.start(0)
 
     def start(self, epoch: int) -> None:
-        count = len(self.labels)
-        self.order = epoch_order(count, self.batch_size, self.seed, epoch)
+        self.order = epoch_order(
+            len(self.labels), self.batch_size, self.seed, epoch, self.steps
+        )
 
     def __len__(self):
-        return len(self.order) // self.batch_size
+        return self.steps
 
     def __getitem__(self, step):
         start = step * self.batch_size
@@ -282,13 +344,17 @@ class _Epochs(keras.utils.PyDataset):
         return indices, self.labels[indices]
 
 
-class _Keeper(StopWatch):
-    """After every epoch: check the loss, keep the state, report."""
+class _Keeper(keras.callbacks.Callback):
+    """After every epoch: check the loss, keep the state, report.
 
-    def __init__(self, recipe, batches, state, checkpoints, report):
+    The first step of a start, which compiles, is timed apart.
+    """
+
+    def __init__(self, recipe, batches, state, checkpoints, bar):
         super().__init__()
         self.recipe, self.batches, self.state = recipe, batches, state
-        self.checkpoints, self.report = checkpoints, report
+        self.checkpoints, self.bar = checkpoints, bar
+        self.warm = False
 
     def on_epoch_begin(self, epoch, logs=None):
         self.batches.start(epoch)
@@ -297,13 +363,24 @@ class _Keeper(StopWatch):
         seeds = np.random.SeedSequence((self.batches.seed, epoch))
         words = seeds.generate_state(1)
         keras.utils.set_random_seed(int(words[0]))
-        self.before = self.train_seconds
-        self.first = self.compile_seconds is None
-        super().on_epoch_begin(epoch, logs)
+        self.steps = self.batches.steps
+        self.start = time.perf_counter()
+
+    def on_train_batch_end(self, batch, logs=None):
+        if not self.warm:
+            self.compiled(time.perf_counter() - self.start)
+            self.steps -= 1
+            self.start = time.perf_counter()
+        self.bar.advance(self.recipe.batch_size)
+
+    def compiled(self, seconds: float) -> None:
+        self.warm = True
+        self.state["compile_seconds"] += seconds
 
     def on_epoch_end(self, epoch, logs=None):
-        super().on_epoch_end(epoch, logs)
         state, loss = self.state, logs["loss"]
+        state["seconds"] += time.perf_counter() - self.start
+        state["images"] += self.steps * self.recipe.batch_size
         if not math.isfinite(loss):
             raise FloatingPointError(
                 f"the loss is {loss} in epoch {epoch + 1}: lower the "
@@ -312,17 +389,11 @@ class _Keeper(StopWatch):
             )
         for name, value in logs.items():
             state["epochs"].setdefault(name, []).append(float(value))
-        steps = self.params["steps"]
-        if self.first:
-            state["compile_seconds"] += self.compile_seconds
-            steps -= 1
-        state["images"] += steps * self.recipe.batch_size
-        state["seconds"] += self.train_seconds - self.before
         if self.checkpoints:
             if keras.backend.backend() == "jax":
                 self.model.jax_state_sync()
             self.checkpoints.save(epoch + 1, _arrays(self.model), state)
-        self.report(_line(self.recipe, state))
+        self.bar.line(_line(self.recipe, state))
 
 
 def _arrays(trainer) -> dict[str, np.ndarray]:
@@ -349,20 +420,25 @@ def _restore(trainer, checkpoints) -> tuple[int, dict]:
     return done, state
 
 
-def _test(trainer, recipe, data) -> dict[str, float]:
-    """Loss, top-1 and top-5 of the test images, with averaged weights."""
+def _test(trainer, recipe, data) -> tuple[dict, dict]:
+    """Loss, top-1 and top-5 of the test images, and the answers."""
     count = len(data.x_train)
     indices = np.arange(count, count + len(data.x_test), dtype="int32")
     if recipe.ema:
         trainer.optimizer.finalize_variable_values(trainer.trainable_variables)
-    logs = trainer.evaluate(
-        indices,
-        data.y_test,
-        batch_size=recipe.batch_size,
-        verbose=0,
-        return_dict=True,
-    )
-    return {name: float(value) for name, value in logs.items()}
+    outputs = trainer.predict(indices, batch_size=recipe.batch_size, verbose=0)
+    logits = outputs["logits"].astype("float64")
+    logits -= logits.max(-1, keepdims=True)
+    losses = np.log(np.exp(logits).sum(-1))
+    right = logits[np.arange(len(logits)), data.y_test]
+    top5 = (logits > right[:, None]).sum(-1) < 5
+    answer = logits.argmax(-1)
+    test = {
+        "loss": float((losses - right).mean()),
+        "top1": float((answer == data.y_test).mean()),
+        "top5": float(top5.mean()),
+    }
+    return test, {"answer": answer, "top5": top5}
 
 
 def _line(recipe, state) -> str:

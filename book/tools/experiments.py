@@ -1,0 +1,143 @@
+"""The many runs behind chapters 6 to 9, one after another, resumable.
+
+    python book/tools/experiments.py list
+    python book/tools/experiments.py run [STUDY ...] [--workers 2]
+
+Every run is a process of its own. What has a record is not run again, and
+what was stopped goes on from its last epoch.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "book" / "results"
+WEIGHTS = ROOT / "book" / "weights"
+WORK = ROOT / ".checkpoints"
+
+SEEDS = (0, 1, 2)
+PAIR = ("vit", "sl")
+CELLS = ("vit", "spt", "mask", "tau", "spt_mask", "spt_tau", "lsa", "sl")
+SHIFTS = ("shift0", "cardinal", "eight", "shift25", "shift75", "shift100")
+
+
+def grid(recipes, variants, seeds=SEEDS) -> list[tuple[str, str, int]]:
+    """All runs, so that seed 0 of everything comes first."""
+    runs = itertools.product(seeds, recipes, variants)
+    return [(recipe, variant, seed) for seed, recipe, variant in runs]
+
+
+#: Runs by study: (recipe, variant, seed), in the order of importance.
+STUDIES = {
+    "factorial": grid(["steps-5000"], CELLS),
+    "sizes": grid(
+        [f"steps-{n}" for n in (500, 1_000, 2_000, 10_000, 50_000)], PAIR
+    ),
+    "weights": grid(["epochs-50000"], PAIR, (0,)),
+    "shifts": grid(["steps-5000"], SHIFTS),
+    "epochs": grid([f"epochs-{n}" for n in (500, 1_000, 2_000, 10_000)], PAIR),
+    "cutmix": grid([f"cutmix-{n}" for n in (500, 5_000, 50_000)], PAIR),
+    "epochs-50000": grid(["epochs-50000"], PAIR, (1, 2)),
+    "laptop": grid(["laptop"], PAIR, (0,)),
+    "gpu": [
+        *grid(["seed-2022"], PAIR, (0,)),
+        *grid(["paper"], ["sl"], (0,)),
+        *grid(["paper"], ["vit"], (0,)),
+        *grid(["seed-2022", "paper"], PAIR, (1, 2)),
+        *grid(["seed-as-printed"], PAIR),
+    ],
+}
+#: Studies that two cores can do.
+ON_A_CPU = [name for name in STUDIES if name not in ("gpu", "laptop")]
+#: Runs whose weights are kept.
+KEPT = {("epochs-50000", "vit", 0), ("epochs-50000", "sl", 0)}
+KEPT |= {("paper", "vit", 0), ("paper", "sl", 0)}
+
+
+def folder(study: str) -> Path:
+    """Where the records of a study lie."""
+    return RESULTS if study in ("gpu", "laptop") else RESULTS / "studies"
+
+
+def done(study: str, run: tuple[str, str, int]) -> bool:
+    """Whether a run has the record of its end."""
+    recipe, variant, seed = run
+    path = folder(study) / f"{recipe}-{variant}-seed{seed}.json"
+    return path.exists() and json.loads(path.read_text())["finished"]
+
+
+def one(study: str, run: tuple[str, str, int], scan: bool) -> None:
+    """Train, then write record and answers, and weights if they are kept."""
+    from vitsd_helpers.recipes import get_recipe
+    from vitsd_helpers.train import train
+    from vitsd_helpers.weights import save_weights
+
+    name, variant, seed = run
+    recipe = get_recipe(name)
+    data = recipe.load(seed=seed)
+    work = WORK / "-".join(map(str, run))
+    result = train(recipe, variant, data, seed=seed, folder=work, scan=scan)
+    if not result.record["finished"]:
+        sys.exit(130)
+    if run in KEPT:
+        path = WEIGHTS / f"{name}-{variant}-seed{seed}.safetensors"
+        config = json.dumps(result.record["config"])
+        save_weights(result.model, path, config=config)
+    result.write(folder(study))
+    shutil.rmtree(work)
+
+
+def run_all(studies: list[str], workers: int, scan: bool) -> int:
+    """Run what has no record yet; how many runs failed."""
+    todo = [(s, r) for s in studies for r in STUDIES[s] if not done(s, r)]
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+
+    def start(item) -> int:
+        study, run = item
+        command = [sys.executable, __file__, "one", study, *map(str, run)]
+        code = subprocess.run(
+            command + ["--scan"] * scan, env=environment
+        ).returncode
+        print(*run, "failed" if code else "done", flush=True)
+        return code
+
+    print(len(todo), "runs to do", flush=True)
+    with ThreadPoolExecutor(workers) as pool:
+        return sum(map(bool, pool.map(start, todo)))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("list")
+    every = commands.add_parser("run")
+    every.add_argument("studies", nargs="*", default=ON_A_CPU)
+    every.add_argument("--workers", type=int, default=1)
+    single = commands.add_parser("one")
+    for name in ("study", "recipe", "variant"):
+        single.add_argument(name)
+    single.add_argument("seed", type=int)
+    for command in (every, single):
+        command.add_argument("--scan", action="store_true")
+    given = parser.parse_args()
+    if given.command == "list":
+        for study, runs in STUDIES.items():
+            count = sum(done(study, run) for run in runs)
+            print(f"{study}: {count} of {len(runs)} runs have a record")
+    elif given.command == "one":
+        run = (given.recipe, given.variant, given.seed)
+        one(given.study, run, given.scan)
+    else:
+        sys.exit(run_all(given.studies, given.workers, given.scan) > 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""Weights as safetensors."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+
+from vitsd_helpers import PRESETS, build_vit
+from vitsd_helpers.weights import load_weights, save_weights
+
+CONFIG = dataclasses.replace(
+    PRESETS["small-sl"], width=16, depth=1, num_heads=2, key_dim=8
+)
+
+
+def pixels() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), "uint8")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [("float32", 0), ("float16", 1e-2)]
+)
+def test_weights_come_back(tmp_path, dtype, tolerance):
+    model, other = build_vit(CONFIG), build_vit(CONFIG)
+    path = save_weights(model, tmp_path / "new" / "w.safetensors", dtype)
+    load_weights(other, path)
+    expected = model.predict(pixels(), verbose=0)
+    found = other.predict(pixels(), verbose=0)
+    np.testing.assert_allclose(found, expected, atol=tolerance)
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_half_precision_is_half_the_size(tmp_path):
+    model = build_vit(CONFIG)
+    sizes = [
+        save_weights(model, tmp_path / dtype, dtype).stat().st_size
+        for dtype in ("float32", "float16")
+    ]
+    numbers = sum(int(np.prod(v.shape)) for v in model.variables)
+    assert sizes[0] - sizes[1] == pytest.approx(2 * numbers, abs=64)
+
+
+def test_another_model_is_refused_and_left_as_it_was(tmp_path):
+    path = save_weights(build_vit(CONFIG), tmp_path / "w")
+    deeper = build_vit(dataclasses.replace(CONFIG, depth=2))
+    with pytest.raises(ValueError, match=r"block1.*in only one"):
+        load_weights(deeper, path)
+    narrow = build_vit(dataclasses.replace(CONFIG, mlp_ratio=1.0))
+    before = narrow.predict(pixels(), verbose=0)
+    with pytest.raises(ValueError, match=r"\(16, 16\).*\(16, 32\)"):
+        load_weights(narrow, path)
+    np.testing.assert_array_equal(narrow.predict(pixels(), verbose=0), before)
+
+
+def test_values_too_large_for_half_precision(tmp_path):
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.weights[0].assign([[1e6]])
+    with pytest.raises(ValueError, match=r"kernel.*1000000.*float32"):
+        save_weights(model, tmp_path / "w")
+    assert not list(tmp_path.iterdir())
+    save_weights(model, tmp_path / "w", "float32")
