@@ -42,7 +42,8 @@ train: .venv/ready
 	$(BIN)/papermill notebooks/05_training.ipynb book/runs/05_$(RECIPE).ipynb \
 	    --cwd notebooks --log-output --no-progress-bar \
 	    -p recipe $(RECIPE) -p models $(MODELS) -p seed $(SEED) \
-	    -p record_dir ../book/results
+	    -p record_dir ../book/results -p work_dir ../.checkpoints \
+	    $(if $(WEIGHTS),-p weights_dir ../book/weights)
 	$(BIN)/python book/tools/notebooks.py publish book/runs/05_$(RECIPE).ipynb
 
 # Write the repository's address, set in _config.yml, into the notebooks.

@@ -8,6 +8,7 @@ import numpy as np
 import papermill
 import pytest
 import records as pages
+from safetensors import safe_open
 
 import notebooks as tool
 from vitsd_helpers import load_data
@@ -206,6 +207,14 @@ def test_record_survives_json_and_is_complete_or_absent(run, tmp_path):
     }
     names = {p.name for p in path.parent.iterdir()}
     assert names == {path.name, "quick-sl-seed7.npz"}
+
+
+def test_weights_are_named_as_the_record_and_know_their_config(run, tmp_path):
+    path = run.write_weights(tmp_path)
+    assert path.name == "quick-sl-seed7.safetensors"
+    with safe_open(path, "numpy") as file:
+        config = json.loads(file.metadata()["config"])
+    assert config == json.loads(json.dumps(run.record["config"]))
 
 
 def test_answers_survive(run, digits, tmp_path):

@@ -37,7 +37,15 @@ SHIFTS = {
 }
 VARIANTS = {name: title for name, (title, _) in (FACTORS | SHIFTS).items()}
 #: What chapter 5 takes from papermill.
-PARAMETERS = ("recipe", "models", "seed", "data_dir", "record_dir", "work_dir")
+PARAMETERS = (
+    "recipe",
+    "models",
+    "seed",
+    "data_dir",
+    "record_dir",
+    "weights_dir",
+    "work_dir",
+)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ Here the steps of an epoch are one `jax.lax.scan`, with the same losses as
 
 import keras
 import numpy as np
+from keras import ops
 
 from .train import Trainer
 
@@ -52,15 +53,15 @@ class EpochScan:
             self._state(), self.fixed, order.reshape(-1, batch_size)
         ).compile()
 
-    def __call__(self, order: np.ndarray) -> np.ndarray:
-        """Train on the batches of `order`; the loss of every step."""
-        state, losses = self.run(
+    def __call__(self, order: np.ndarray) -> dict[str, np.ndarray]:
+        """Train on the batches of `order`; metrics of every step."""
+        state, logs = self.run(
             self._state(), self.fixed, order.reshape(-1, self.batch_size)
         )
         for group, values in zip(self.variables, state, strict=True):
             for variable, value in zip(group, values, strict=True):
                 variable.assign(value)
-        return np.asarray(losses)
+        return {name: np.asarray(values) for name, values in logs.items()}
 
     def _state(self):
         return tuple([v.value for v in group] for group in self.variables)
@@ -79,19 +80,38 @@ class EpochScan:
             trainable, self._join(fixed, moving), indices, training=True
         )
         _, moving = self._split(others)
-        return self.trainer.compute_loss(y_pred=outputs), moving
+        loss = self.trainer.compute_loss(y_pred=outputs)
+        logits = outputs["logits"]
+        labels = ops.take(self._labels(fixed), indices)
+        right = ops.take_along_axis(logits, labels[:, None], axis=-1)
+        better = ops.sum(logits > right, axis=-1)
+        logs = {
+            "loss": loss,
+            "top1": ops.mean(ops.cast(better < 1, "float32")),
+            "top5": ops.mean(ops.cast(better < 5, "float32")),
+        }
+        return loss, (moving, logs)
+
+    def _labels(self, fixed):
+        """The value of the labels among those of the data."""
+        variables, _ = self._split(self.trainer.non_trainable_variables)
+        return next(
+            value
+            for variable, value in zip(variables, fixed, strict=True)
+            if variable is self.trainer.labels
+        )
 
     def _epoch(self, state, fixed, batches):
         from jax import lax
 
         def step(state, indices):
             trainable, moving, slots = state
-            (loss, moving), gradients = self.gradient(
+            (_, (moving, logs)), gradients = self.gradient(
                 trainable, moving, fixed, indices
             )
             trainable, slots = self.optimizer.stateless_apply(
                 slots, gradients, trainable
             )
-            return (trainable, moving, slots), loss
+            return (trainable, moving, slots), logs
 
         return lax.scan(step, state, batches)

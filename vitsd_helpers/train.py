@@ -5,6 +5,7 @@ its images, augments and mixes them, and learns, all in one compiled
 function.
 """
 
+import json
 import math
 import os
 import time
@@ -23,6 +24,7 @@ from .model import build_vit
 from .progress import Progress
 from .recipes import Recipe
 from .records import make_record, record_name, write_record
+from .weights import save_weights
 
 #: Names of variables that weight decay leaves alone: biases, norms,
 #: positions, class token and temperatures.
@@ -131,6 +133,16 @@ class Run:
         """Write the record, and the answers beside it."""
         return write_record(self.record, folder, self.answers)
 
+    def write_weights(self, folder: str | os.PathLike) -> Path:
+        """Write the weights in half precision, named as the record is."""
+        record = self.record
+        name = record_name(
+            record["recipe"]["name"], record["variant"], record["seed"]
+        )
+        config = json.dumps(record["config"])
+        path = Path(folder) / f"{name}.safetensors"
+        return save_weights(self.model, path, config=config)
+
 
 def make_optimizer(recipe: Recipe, steps: int) -> keras.Optimizer:
     """AdamW with the recipe's schedule, decay and averaging.
@@ -189,7 +201,7 @@ def train(
     *,
     seed: int = 0,
     folder: str | os.PathLike | None = None,
-    scan: bool = False,
+    scan: bool | None = None,
     report: Callable[[str], None] | None = None,
 ) -> Run:
     """Train a variant by a recipe, from the start or from where it stopped.
@@ -202,8 +214,8 @@ def train(
             again after a stop, of whatever kind, and it goes on from the
             last whole epoch. Without a folder nothing is kept.
         scan: run each epoch as one compiled function, on JAX only; see
-            `scan.EpochScan`. The losses are those of `fit`; top-1 and top-5
-            of the training images are not followed.
+            `scan.EpochScan`. The losses are those of `fit`. None: on JAX if
+            the recipe asks for XLA.
         report: is given a line after every epoch. Without it there is a
             progress bar on a terminal, and a printed line elsewhere.
 
@@ -242,6 +254,9 @@ def train(
             if done < recipe.epochs:
                 batches = _Epochs(data.y_train, recipe.batch_size, seed, steps)
                 keeper = _Keeper(recipe, batches, state, checkpoints, bar)
+                if scan is None:
+                    on_jax = keras.backend.backend() == "jax"
+                    scan = on_jax and recipe.jit_compile
                 run = _run_scanned if scan else _run_steps
                 run(trainer, batches, keeper, done, recipe.epochs)
         except KeyboardInterrupt:
@@ -312,9 +327,10 @@ def _run_scanned(trainer, batches, keeper, done, epochs) -> None:
     keeper.compiled(time.perf_counter() - start)
     for epoch in range(done, epochs):
         keeper.on_epoch_begin(epoch)
-        losses = run_epoch(batches.order)
+        logs = run_epoch(batches.order)
         keeper.bar.advance(len(batches.order))
-        keeper.on_epoch_end(epoch, {"loss": float(losses.mean())})
+        means = {name: float(values.mean()) for name, values in logs.items()}
+        keeper.on_epoch_end(epoch, means)
 
 
 class _Epochs(keras.utils.PyDataset):

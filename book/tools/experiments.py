@@ -73,28 +73,25 @@ def done(study: str, run: tuple[str, str, int]) -> bool:
     return path.exists() and json.loads(path.read_text())["finished"]
 
 
-def one(study: str, run: tuple[str, str, int], scan: bool) -> None:
+def one(study: str, run: tuple[str, str, int]) -> None:
     """Train, then write record and answers, and weights if they are kept."""
     from vitsd_helpers.recipes import get_recipe
     from vitsd_helpers.train import train
-    from vitsd_helpers.weights import save_weights
 
     name, variant, seed = run
     recipe = get_recipe(name)
     data = recipe.load(seed=seed)
     work = WORK / "-".join(map(str, run))
-    result = train(recipe, variant, data, seed=seed, folder=work, scan=scan)
+    result = train(recipe, variant, data, seed=seed, folder=work)
     if not result.record["finished"]:
         sys.exit(130)
     if run in KEPT:
-        path = WEIGHTS / f"{name}-{variant}-seed{seed}.safetensors"
-        config = json.dumps(result.record["config"])
-        save_weights(result.model, path, config=config)
+        result.write_weights(WEIGHTS)
     result.write(folder(study))
     shutil.rmtree(work)
 
 
-def run_all(studies: list[str], workers: int, scan: bool) -> int:
+def run_all(studies: list[str], workers: int) -> int:
     """Run what has no record yet; how many runs failed."""
     todo = [(s, r) for s in studies for r in STUDIES[s] if not done(s, r)]
     threads = max(1, (os.cpu_count() or 1) // workers)
@@ -103,9 +100,7 @@ def run_all(studies: list[str], workers: int, scan: bool) -> int:
     def start(item) -> int:
         study, run = item
         command = [sys.executable, __file__, "one", study, *map(str, run)]
-        code = subprocess.run(
-            command + ["--scan"] * scan, env=environment
-        ).returncode
+        code = subprocess.run(command, env=environment).returncode
         print(*run, "failed" if code else "done", flush=True)
         return code
 
@@ -125,8 +120,6 @@ def main() -> None:
     for name in ("study", "recipe", "variant"):
         single.add_argument(name)
     single.add_argument("seed", type=int)
-    for command in (every, single):
-        command.add_argument("--scan", action="store_true")
     given = parser.parse_args()
     if given.command == "list":
         for study, runs in STUDIES.items():
@@ -134,9 +127,9 @@ def main() -> None:
             print(f"{study}: {count} of {len(runs)} runs have a record")
     elif given.command == "one":
         run = (given.recipe, given.variant, given.seed)
-        one(given.study, run, given.scan)
+        one(given.study, run)
     else:
-        sys.exit(run_all(given.studies, given.workers, given.scan) > 0)
+        sys.exit(run_all(given.studies, given.workers) > 0)
 
 
 if __name__ == "__main__":
