@@ -8,7 +8,7 @@ BIN := .venv/bin
 export TF_ENABLE_ONEDNN_OPTS ?= 0
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: book serve test test-jax run train badges lock clean
+.PHONY: book serve test test-jax run train studies badges lock clean
 
 book: .venv/ready
 	$(BIN)/jupyter-book build . -W --keep-going -n
@@ -45,6 +45,13 @@ train: .venv/ready
 	    -p record_dir ../book/results -p work_dir ../.checkpoints \
 	    $(if $(WEIGHTS),-p weights_dir ../book/weights)
 	$(BIN)/python book/tools/notebooks.py publish book/runs/05_$(RECIPE).ipynb
+
+# The runs behind chapters 6 to 9 that have no record: hours to days.
+# On a GPU: make studies STUDIES=gpu
+STUDIES ?=
+WORKERS ?= 1
+studies: .venv/ready
+	$(BIN)/python book/tools/experiments.py run $(STUDIES) --workers $(WORKERS)
 
 # Write the repository's address, set in _config.yml, into the notebooks.
 badges: .venv/ready

@@ -122,6 +122,25 @@ def test_no_tensorflow_import(path):
     assert not re.search(r"^\s*(import|from) tensorflow", source, re.M)
 
 
+PERCENT = re.compile(r"\d\s?(?:%|per cent|points?\b)")
+#: What is no result: the confidence of an interval.
+DESIGN = re.compile(r"95 %|95 per cent")
+RESULT_PAGES = [
+    *(p for p in NOTEBOOKS if re.match(r"0[6-9]|1[0-2]", p.name)),
+    ROOT / "book" / "results.md",
+]
+
+
+@pytest.mark.parametrize("path", RESULT_PAGES, ids=lambda p: p.stem)
+def test_no_result_is_typed(path):
+    """Results come from records: by a role, a directive, or a cell."""
+    text = prose(path) if path.suffix == ".ipynb" else path.read_text()
+    text = re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
+    text = DESIGN.sub("", text)
+    found = PERCENT.search(text)
+    assert not found, text[max(0, found.start() - 60) : found.end() + 20]
+
+
 @each_notebook
 def test_parts_of_a_chapter(path):
     text = prose(path)

@@ -12,7 +12,13 @@ import pytest
 import notebooks as tool
 
 ROOT = Path(__file__).parents[1]
-FILES = ["pyproject.toml", "README.md", "LICENSE", "vitsd_helpers"]
+FILES = [
+    "pyproject.toml",
+    "README.md",
+    "LICENSE",
+    "vitsd_helpers",
+    "book/results",
+]
 #: The kernel starts with google.colab imported, as Colab's does.
 COLAB = """\
 import sys, types

@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+import os
 
+import jsonschema
 import nbformat
 import numpy as np
 import papermill
@@ -25,7 +27,9 @@ from vitsd_helpers.recipes import (
 )
 from vitsd_helpers.records import (
     read_answers,
+    read_labels,
     read_records,
+    record_name,
     write_record,
 )
 from vitsd_helpers.train import Run, epoch_steps, train
@@ -218,12 +222,14 @@ def test_weights_are_named_as_the_record_and_know_their_config(run, tmp_path):
 
 
 def test_answers_survive(run, digits, tmp_path):
-    path = run.write(tmp_path)
-    found = read_answers(path.with_suffix(".npz"))
+    path = run.write(tmp_path / "below")
+    found = read_answers(path.stem, tmp_path)
     for part, values in run.answers.items():
         np.testing.assert_array_equal(found[part], values)
     right = found["answer"] == digits.y_test
     assert right.mean() == run.record["test"]["top1"]
+    with pytest.raises(FileNotFoundError, match=r"other\.npz"):
+        read_answers("other", tmp_path)
 
 
 def test_pages_read_records(record, tmp_path, monkeypatch):
@@ -237,19 +243,69 @@ def test_pages_read_records(record, tmp_path, monkeypatch):
         pages.load("quick-vit-seed7")
 
 
-def test_table_states_the_standard_error():
-    assert pages.standard_error(0.5, 10_000) == pytest.approx(0.005)
+SCHEMA = json.loads((pages.FOLDER.parent / "record.schema.json").read_text())
+validator = jsonschema.Draft202012Validator(SCHEMA)
+BOOK = read_records()
 
 
-def test_committed_records_belong_to_a_recipe():
-    for name, record in read_records(pages.FOLDER).items():
-        recipe = record["recipe"]["name"]
-        assert name.startswith(recipe + "-")
-        current = dataclasses.asdict(get_recipe(recipe))
-        current = json.loads(json.dumps(current))
-        # Settings that recipes were given later are not in older records.
-        assert {name: current[name] for name in record["recipe"]} == (
-            record["recipe"]
-        )
-        assert len(record["epochs"]["loss"]) == record["recipe"]["epochs"]
-        assert record["commit"] and "dirty" not in record["commit"]
+def test_schema_takes_what_the_engine_writes(record):
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    validator.validate(json.loads(json.dumps(record)))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("seed", -1),
+        ("device", ""),
+        ("test", {"loss": 1.0, "top1": 1.5, "top5": 1.0}),
+        ("test", None),
+        ("surprise", 1),
+        ("commit", "201059f"),
+    ],
+)
+def test_schema_refuses(record, key, value):
+    record = json.loads(json.dumps(record))
+    with pytest.raises(jsonschema.ValidationError):
+        validator.validate(record | {key: value})
+
+
+def test_schema_wants_every_key(record):
+    for key in record:
+        rest = {k: v for k, v in record.items() if k != key}
+        assert not validator.is_valid(json.loads(json.dumps(rest))), key
+
+
+def test_there_are_records():
+    assert len(BOOK) > 2
+
+
+@pytest.mark.parametrize("name", sorted(BOOK))
+def test_committed_records(name):
+    record = BOOK[name]
+    validator.validate(record)
+    recipe = record["recipe"]
+    assert name == record_name(
+        recipe["name"], record["variant"], record["seed"]
+    )
+    current = get_recipe(recipe["name"])
+    assert json.loads(json.dumps(dataclasses.asdict(current))) == recipe
+    assert record["recipe_hash"] == current.hash
+    assert {len(v) for v in record["epochs"].values()} == {recipe["epochs"]}
+    assert record["commit"] and "dirty" not in record["commit"]
+    answers = read_answers(name)
+    assert len(answers["answer"]) == record["test_images"]
+    assert answers["top5"].mean() == pytest.approx(record["test"]["top5"])
+    right = answers["answer"] == read_labels()[0]
+    assert right.mean() == pytest.approx(record["test"]["top1"])
+    assert answers["top5"][right].all()
+
+
+@pytest.mark.skipif(
+    "VITSD_DATA_DIR" not in os.environ, reason="needs CIFAR-100"
+)
+def test_labels_are_those_of_cifar100():
+    labels, names = read_labels()
+    data = load_data("cifar100")
+    np.testing.assert_array_equal(labels, data.y_test)
+    assert names == data.class_names

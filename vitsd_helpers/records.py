@@ -118,18 +118,67 @@ def write_record(
     return aside.replace(folder / (name + ".json"))
 
 
-def read_answers(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """The answers beside a record: "answer" and "top5", (N,) each."""
-    with np.load(path, allow_pickle=False) as archive:
+def read_answers(
+    name: str, folder: str | os.PathLike | None = None
+) -> dict[str, np.ndarray]:
+    """The answers beside a record.
+
+    Args:
+        name: of the record, without an ending.
+        folder: it lies somewhere below; without one, among the book's own.
+
+    Returns:
+        "answer", the predicted class of every test image, and "top5",
+        whether its class was among the five best: (N,) each.
+
+    Raises:
+        FileNotFoundError: if there are no answers of this name.
+    """
+    folder = Path(folder or results_folder())
+    paths = sorted(folder.rglob(f"{name}.npz"))
+    if not paths:
+        raise FileNotFoundError(
+            f"there is no {name}.npz below {folder}: train it first."
+        )
+    with np.load(paths[0], allow_pickle=False) as archive:
         answer = archive["answer"].astype("int64")
         top5 = np.unpackbits(archive["top5"], count=len(answer))
     return {"answer": answer, "top5": top5.astype(bool)}
 
 
-def read_records(folder: str | os.PathLike) -> dict[str, dict]:
-    """All records below a folder, by file name without its ending."""
-    paths = sorted(Path(folder).rglob("*.json"))
+def results_folder() -> Path:
+    """The folder of the book's own records.
+
+    In a checkout it is `book/results`; an installed package brings a copy.
+    """
+    package = Path(__file__).parent
+    checkout = package.parent / "book" / "results"
+    return checkout if checkout.is_dir() else package / "results"
+
+
+def read_records(
+    folder: str | os.PathLike | None = None,
+) -> dict[str, dict]:
+    """All records below a folder, by file name without its ending.
+
+    Args:
+        folder: without it, the book's own records are read.
+    """
+    paths = sorted(Path(folder or results_folder()).rglob("*.json"))
     return {path.stem: json.loads(path.read_text()) for path in paths}
+
+
+def read_labels() -> tuple[np.ndarray, tuple[str, ...]]:
+    """Labels (10000,) of CIFAR-100's test images, and the classes' names.
+
+    They come with the records, so that answers can be judged without the
+    images.
+    """
+    path = results_folder() / "cifar100-test-labels.npz"
+    with np.load(path, allow_pickle=False) as archive:
+        return archive["label"].astype("int64"), tuple(
+            map(str, archive["names"])
+        )
 
 
 def device_name() -> str:

@@ -2,6 +2,7 @@
 
     python book/tools/experiments.py list
     python book/tools/experiments.py run [STUDY ...] [--workers 2]
+    python book/tools/experiments.py labels
 
 Every run is a process of its own. What has a record is not run again, and
 what was stopped goes on from its last epoch.
@@ -91,6 +92,20 @@ def one(study: str, run: tuple[str, str, int]) -> None:
     shutil.rmtree(work)
 
 
+def write_labels() -> None:
+    """Write what `records.read_labels` reads."""
+    import numpy as np
+
+    from vitsd_helpers import load_data
+
+    data = load_data("cifar100")
+    np.savez_compressed(
+        RESULTS / "cifar100-test-labels.npz",
+        label=data.y_test.astype("uint8"),
+        names=np.array(data.class_names),
+    )
+
+
 def run_all(studies: list[str], workers: int) -> int:
     """Run what has no record yet; how many runs failed."""
     todo = [(s, r) for s in studies for r in STUDIES[s] if not done(s, r)]
@@ -113,6 +128,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list")
+    commands.add_parser("labels")
     every = commands.add_parser("run")
     every.add_argument("studies", nargs="*", default=ON_A_CPU)
     every.add_argument("--workers", type=int, default=1)
@@ -125,6 +141,8 @@ def main() -> None:
         for study, runs in STUDIES.items():
             count = sum(done(study, run) for run in runs)
             print(f"{study}: {count} of {len(runs)} runs have a record")
+    elif given.command == "labels":
+        write_labels()
     elif given.command == "one":
         run = (given.recipe, given.variant, given.seed)
         one(given.study, run)

@@ -4,24 +4,52 @@ The role ``{record}`NAME KEY FORMAT` `` puts one value of
 `book/results/NAME.json` into the text: KEY is a path with dots, such as
 `test.top1`; FORMAT, if given, is Python's, such as `.1%`. The directive
 ``{records} RECIPE`` makes tables of all the recipe's records. A record or
-key that does not exist is an error of the build.
+key that does not exist is an error of the build. The directive
+``{waiting}`` lists the runs that are planned and have no record yet.
 """
 
 import json
+from itertools import groupby
 from pathlib import Path
 
 from docutils import nodes
+from experiments import STUDIES
 from sphinx.util.docutils import SphinxDirective, SphinxRole
+
+from vitsd_helpers.compare import standard_error, summarize
+from vitsd_helpers.recipes import VARIANTS
 
 FOLDER = Path(__file__).parents[1] / "results"
 
 
+def find(name: str) -> Path:
+    """The file of a record, by its name without the ending."""
+    paths = sorted(FOLDER.rglob(f"{name}.json"))
+    if not paths:
+        raise ValueError(f"there is no record {name}.json in book/results")
+    return paths[0]
+
+
 def load(name: str) -> dict:
     """A record by its file name without the ending."""
-    path = FOLDER / f"{name}.json"
-    if not path.exists():
-        raise ValueError(f"there is no record {path.name} in book/results")
-    return json.loads(path.read_text())
+    return json.loads(find(name).read_text())
+
+
+def of_recipe(recipe: str) -> list[tuple[Path, dict]]:
+    """All finished records of a recipe, by model and seed."""
+    found = [
+        (path, json.loads(path.read_text()))
+        for path in FOLDER.rglob(f"{recipe}-*.json")
+    ]
+    order = list(VARIANTS)
+    return sorted(
+        (
+            (path, record)
+            for path, record in found
+            if record["finished"] and record["recipe"]["name"] == recipe
+        ),
+        key=lambda item: (order.index(item[1]["variant"]), item[1]["seed"]),
+    )
 
 
 def lookup(record: dict, key: str):
@@ -32,11 +60,6 @@ def lookup(record: dict, key: str):
             raise ValueError(f"the record has no {key!r}")
         value = value[part]
     return value
-
-
-def standard_error(share: float, count: int) -> float:
-    """Standard error of a share measured on `count` images."""
-    return (share * (1 - share) / count) ** 0.5
 
 
 class RecordRole(SphinxRole):
@@ -53,7 +76,7 @@ class RecordRole(SphinxRole):
                 self.rawtext, self.rawtext, message
             )
             return [problem], [message]
-        self.env.note_dependency(str(FOLDER / f"{name}.json"))
+        self.env.note_dependency(str(find(name)))
         return [nodes.Text(text)], []
 
 
@@ -62,44 +85,56 @@ class RecordsDirective(SphinxDirective):
 
     def run(self):
         recipe = self.arguments[0]
-        paths = sorted(FOLDER.glob(f"{recipe}-*.json"), reverse=True)
-        if not paths:
+        found = of_recipe(recipe)
+        if not found:
             raise self.error(f"no record of the recipe {recipe!r}")
-        for path in paths:
+        for path, _ in found:
             self.env.note_dependency(str(path))
-        found = [load(path.stem) for path in paths]
+        records = [record for _, record in found]
+        models = groupby(records, key=lambda record: record["model"])
         rows = [
-            ("model", "top-1", "top-5", "images/s", "min"),
-            *map(self.outcome, found),
+            ("model", "runs", "top-1", "top-5", "images/s", "min"),
+            *(self.outcome(model, list(runs)) for model, runs in models),
         ]
         origins = nodes.bullet_list()
-        for record in found:
-            text = nodes.paragraph(text=self.origin(record))
-            origins += nodes.list_item("", text)
+        for text in dict.fromkeys(map(self.origin, records)):
+            origins += nodes.list_item("", nodes.paragraph(text=text))
         return [self.table(rows), origins]
 
     @staticmethod
-    def outcome(record: dict) -> tuple[str, ...]:
-        top1, top5 = record["test"]["top1"], record["test"]["top5"]
-        error = standard_error(top1, record["test_images"])
+    def outcome(model: str, runs: list[dict]) -> tuple[str, ...]:
+        """One model: mean over seeds, and what it may be off by.
+
+        That is the spread over the seeds; for one run, the standard error
+        of its test.
+        """
+
+        def mean(get) -> float:
+            return sum(map(get, runs)) / len(runs)
+
+        top1 = summarize([run["test"]["top1"] for run in runs])
+        spread = top1.spread
+        if top1.count == 1:
+            spread = standard_error(top1.mean, runs[0]["test_images"])
         return (
-            record["model"],
-            f"{top1:.1%} ± {100 * error:.1f}",
-            f"{top5:.1%}",
-            f"{record['images_per_second']:.0f}",
-            f"{record['seconds'] / 60:.0f}",
+            model,
+            str(top1.count),
+            f"{top1.mean:.1%} ± {100 * spread:.1f}",
+            f"{mean(lambda run: run['test']['top5']):.1%}",
+            f"{mean(lambda run: run['images_per_second']):.0f}",
+            f"{mean(lambda run: run['seconds']) / 60:.0f}",
         )
 
     @staticmethod
     def origin(record: dict) -> str:
-        """Seed, device, versions, date and commit of a run, in a line."""
+        """Device, versions, date and commit of a run, in a line."""
         versions, backend = record["versions"], record["backend"]
         number = versions.get(backend) or versions.get(f"{backend}-cpu", "")
         return (
-            f"{record['model']}: seed {record['seed']}, {record['device']}, "
-            f"Keras {versions['keras']} on {backend} {number}, "
-            f"{record['date']}, commit {(record['commit'] or '?')[:7]}, "
-            f"recipe {record['recipe_hash']}."
+            f"{record['device']}, Keras {versions['keras']} on {backend} "
+            f"{number}, {record['date']}, commit "
+            f"{(record['commit'] or '?')[:7]}, recipe "
+            f"{record['recipe_hash']}."
         )
 
     @staticmethod
@@ -118,7 +153,27 @@ class RecordsDirective(SphinxDirective):
         return nodes.table("", group)
 
 
+class WaitingDirective(SphinxDirective):
+    def run(self):
+        names = {path.stem for path in FOLDER.rglob("*.json")}
+        items = nodes.bullet_list()
+        for study, runs in STUDIES.items():
+            missing = [
+                r for r in runs if "{}-{}-seed{}".format(*r) not in names
+            ]
+            recipes = dict.fromkeys(recipe for recipe, *_ in missing)
+            if missing:
+                text = (
+                    f"{study}: {len(missing)} of {len(runs)} runs, "
+                    f"of {', '.join(recipes)}"
+                )
+                items += nodes.list_item("", nodes.paragraph(text=text))
+        self.env.note_reread()
+        return [items if len(items) else nodes.paragraph(text="None.")]
+
+
 def setup(app):
+    app.add_directive("waiting", WaitingDirective)
     app.add_role("record", RecordRole())
     app.add_directive("records", RecordsDirective)
     return {"parallel_read_safe": True}

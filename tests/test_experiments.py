@@ -1,0 +1,89 @@
+"""The list of runs behind the result chapters, and the runner."""
+
+import json
+import subprocess
+
+import experiments
+import pytest
+
+from vitsd_helpers.recipes import FACTORS, VARIANTS, get_recipe
+from vitsd_helpers.records import read_records
+
+
+def test_every_run_can_be_run():
+    for study, runs in experiments.STUDIES.items():
+        assert len(set(runs)) == len(runs), study
+        for recipe, variant, _ in runs:
+            get_recipe(recipe)
+            assert variant in VARIANTS
+
+
+def test_no_run_is_in_two_studies():
+    runs = [run for study in experiments.STUDIES.values() for run in study]
+    assert len(set(runs)) == len(runs)
+
+
+def test_factorial_is_full_and_seeds_come_in_turn():
+    runs = experiments.STUDIES["factorial"]
+    assert {variant for _, variant, _ in runs} == set(FACTORS)
+    assert len(runs) == 8 * len(experiments.SEEDS)
+    assert [seed for *_, seed in runs] == sorted(s for *_, s in runs)
+
+
+def test_every_committed_record_is_of_a_study():
+    runs = {
+        f"{recipe}-{variant}-seed{seed}"
+        for study in experiments.STUDIES.values()
+        for recipe, variant, seed in study
+    }
+    assert set(read_records()) <= runs
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """Results and checkpoints in a folder of the test's."""
+    monkeypatch.setattr(experiments, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(experiments, "WORK", tmp_path / "work")
+    return tmp_path
+
+
+def test_one_run_leaves_a_record_and_is_then_done(place):
+    run = ("quick", "vit", 0)
+    assert not experiments.done("some", run)
+    experiments.one("some", run)
+    assert experiments.done("some", run)
+    path = place / "results" / "studies" / "quick-vit-seed0.json"
+    assert json.loads(path.read_text())["finished"]
+    assert path.with_suffix(".npz").exists()
+    assert not list((place / "work").iterdir())
+
+
+def test_unfinished_record_is_not_done(place):
+    run = ("quick", "vit", 0)
+    folder = experiments.folder("some")
+    folder.mkdir(parents=True)
+    path = folder / "quick-vit-seed0.json"
+    path.write_text(json.dumps({"finished": False}))
+    assert not experiments.done("some", run)
+
+
+def test_runner_does_what_is_missing_and_counts_failures(place, monkeypatch):
+    """Two runs to do, of which one fails; a third is done already."""
+    runs = [("quick", v, 0) for v in ("vit", "sl", "lsa")]
+    monkeypatch.setitem(experiments.STUDIES, "some", runs)
+    monkeypatch.setattr(
+        experiments, "done", lambda study, run: run[1] == "vit"
+    )
+    started = []
+
+    def run(command, env):
+        started.append(command[-4:])
+        code = 1 if "lsa" in command else 0
+        return subprocess.CompletedProcess(command, code)
+
+    monkeypatch.setattr(experiments.subprocess, "run", run)
+    assert experiments.run_all(["some"], 1) == 1
+    assert started == [
+        ["some", "quick", "sl", "0"],
+        ["some", "quick", "lsa", "0"],
+    ]

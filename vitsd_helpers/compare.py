@@ -1,0 +1,159 @@
+"""Is it better, or luck? Statistics for records and answers."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+def standard_error(share: float, count: int) -> float:
+    """Standard error of a share measured on `count` images.
+
+    Raises:
+        ValueError: if `share` is outside 0..1 or `count` is not positive.
+    """
+    if not 0 <= share <= 1:
+        raise ValueError(f"share={share} is outside 0..1.")
+    if count < 1:
+        raise ValueError(
+            f"count={count}: give the number of images, 1 or more."
+        )
+    return (share * (1 - share) / count) ** 0.5
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Several values in short.
+
+    Attributes:
+        count: how many there are.
+        mean: their mean.
+        spread: their standard deviation, with n - 1; nan for one value.
+        half: half the width of the 95 % confidence interval of the mean, by
+            Student's t; nan for one value.
+    """
+
+    count: int
+    mean: float
+    spread: float
+    half: float
+
+
+def summarize(values: Sequence[float]) -> Summary:
+    """Mean, spread and confidence interval, for instance over seeds.
+
+    Raises:
+        ValueError: without a value.
+    """
+    from scipy import stats
+
+    count = len(values)
+    if count == 0:
+        raise ValueError("values is empty: there is nothing to summarize.")
+    mean = float(np.mean(values))
+    if count == 1:
+        return Summary(1, mean, float("nan"), float("nan"))
+    spread = float(np.std(values, ddof=1))
+    half = float(stats.t.ppf(0.975, count - 1)) * spread / count**0.5
+    return Summary(count, mean, spread, half)
+
+
+def mcnemar(first, second, labels) -> tuple[int, int, float]:
+    """McNemar's exact test of two models on the same images (McNemar 1947).
+
+    Args:
+        first, second: predicted class of every image, (N,) each.
+        labels: true class of every image, (N,).
+
+    Returns:
+        How many images only the first gets right, how many only the second,
+        and the two-sided p-value: how often a fair coin parts those images
+        at least as unevenly.
+
+    Raises:
+        ValueError: if the lengths differ.
+    """
+    from scipy import stats
+
+    first, second, labels = map(np.asarray, (first, second, labels))
+    if not first.shape == second.shape == labels.shape:
+        raise ValueError(
+            f"answers {first.shape} and {second.shape} and labels "
+            f"{labels.shape} must be of the same images."
+        )
+    a, b = first == labels, second == labels
+    only_first, only_second = int((a & ~b).sum()), int((b & ~a).sum())
+    total = only_first + only_second
+    if total == 0:
+        return 0, 0, 1.0
+    p = stats.binomtest(only_first, total).pvalue
+    return only_first, only_second, float(p)
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What a factor, or several together, add.
+
+    Attributes:
+        size: mean where the factor is on minus mean where it is off; for
+            several factors their interaction.
+        error: standard error of `size`, from what cell and seed leave over.
+        half: half the width of its 95 % confidence interval.
+    """
+
+    size: float
+    error: float
+    half: float
+
+
+def effects(cells: Mapping[str, Sequence[float]]) -> dict[str, Effect]:
+    """Main effects and interactions of a full factorial with two levels.
+
+    Every effect is a contrast of all runs, so each pools many of them. The
+    runs are paired by their place: the first of every cell has the same
+    seed, and so on. What a seed does to all cells alike is taken out before
+    the spread is measured (a randomised block design).
+
+    Args:
+        cells: values (several runs) by the letters of the factors that are
+            on: "" for none, "s", "st" and so on. All combinations must be
+            there, with the same seeds in the same order.
+
+    Returns:
+        Effects by letters, single factors first.
+
+    Raises:
+        ValueError: if a combination is missing, or the cells differ in the
+            number of runs, or have only one.
+    """
+    from scipy import stats
+
+    cells = {"".join(sorted(key)): list(v) for key, v in cells.items()}
+    letters = sorted(set("".join(cells)))
+    names = [
+        "".join(x for i, x in enumerate(letters) if number >> i & 1)
+        for number in range(2 ** len(letters))
+    ]
+    missing = [name for name in names if name not in cells]
+    if missing:
+        raise ValueError(f"there is no cell {missing[0]!r}: run it first.")
+    counts = {len(values) for values in cells.values()}
+    if len(counts) > 1 or min(counts) < 2:
+        raise ValueError(
+            f"the cells have {sorted(counts)} runs: give each cell the same "
+            "number of runs, 2 or more."
+        )
+    runs = counts.pop()
+    table = np.array([cells[name] for name in names])  # cells x seeds
+    means = table.mean(1)
+    rest = table - means[:, None] - table.mean(0) + table.mean()
+    freedom = (runs - 1) * (len(names) - 1)
+    variance = (rest**2).sum() / freedom
+    error = 2 * float(np.sqrt(variance / table.size))
+    half = float(stats.t.ppf(0.975, freedom)) * error
+    found = {}
+    for effect in sorted(names[1:], key=lambda name: (len(name), name)):
+        signs = [(-1) ** sum(x not in name for x in effect) for name in names]
+        size = float(np.dot(signs, means)) / (len(names) / 2)
+        found[effect] = Effect(size, error, half)
+    return found
