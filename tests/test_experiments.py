@@ -82,8 +82,19 @@ def test_runner_does_what_is_missing_and_counts_failures(place, monkeypatch):
         return subprocess.CompletedProcess(command, code)
 
     monkeypatch.setattr(experiments.subprocess, "run", run)
-    assert experiments.run_all(["some"], 1) == 1
+    assert experiments.run_all(experiments.missing(["some"]), 1) == 1
     assert started == [
         ["some", "quick", "sl", "0"],
         ["some", "quick", "lsa", "0"],
     ]
+
+
+def test_runs_can_be_chosen(place):
+    """The fixture's folder is empty, so every run is missing."""
+    everything = experiments.missing(["factorial", "sizes"])
+    assert len(everything) == 24 + 30
+    some = experiments.missing(
+        ["factorial", "sizes"], ["steps-500", "steps-5000"], [1]
+    )
+    assert len(some) == 8 + 2
+    assert {seed for _, (*_, seed) in some} == {1}

@@ -2,6 +2,7 @@
 
     python book/tools/experiments.py list
     python book/tools/experiments.py run [STUDY ...] [--workers 2]
+        [--recipes RECIPE ...] [--seeds SEED ...]
     python book/tools/experiments.py labels
 
 Every run is a process of its own. What has a record is not run again, and
@@ -106,9 +107,23 @@ def write_labels() -> None:
     )
 
 
-def run_all(studies: list[str], workers: int) -> int:
-    """Run what has no record yet; how many runs failed."""
-    todo = [(s, r) for s in studies for r in STUDIES[s] if not done(s, r)]
+def missing(studies, recipes=(), seeds=()) -> list[tuple[str, tuple]]:
+    """Study and run of what has no record yet.
+
+    Given recipes or seeds, only of those.
+    """
+    return [
+        (study, run)
+        for study in studies
+        for run in STUDIES[study]
+        if (not recipes or run[0] in recipes)
+        and (not seeds or run[2] in seeds)
+        and not done(study, run)
+    ]
+
+
+def run_all(todo: list[tuple[str, tuple]], workers: int) -> int:
+    """Train one after another, or several at once; how many failed."""
     threads = max(1, (os.cpu_count() or 1) // workers)
     environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
 
@@ -132,6 +147,8 @@ def main() -> None:
     every = commands.add_parser("run")
     every.add_argument("studies", nargs="*", default=ON_A_CPU)
     every.add_argument("--workers", type=int, default=1)
+    every.add_argument("--recipes", nargs="+", default=())
+    every.add_argument("--seeds", nargs="+", type=int, default=())
     single = commands.add_parser("one")
     for name in ("study", "recipe", "variant"):
         single.add_argument(name)
@@ -147,7 +164,8 @@ def main() -> None:
         run = (given.recipe, given.variant, given.seed)
         one(given.study, run)
     else:
-        sys.exit(run_all(given.studies, given.workers) > 0)
+        todo = missing(given.studies, given.recipes, given.seeds)
+        sys.exit(run_all(todo, given.workers) > 0)
 
 
 if __name__ == "__main__":
