@@ -43,7 +43,7 @@ train: .venv/ready
 	    --cwd notebooks --log-output --no-progress-bar \
 	    -p recipe $(RECIPE) -p models $(MODELS) -p seed $(SEED) \
 	    -p record_dir ../book/results -p work_dir ../.checkpoints \
-	    $(if $(WEIGHTS),-p weights_dir ../book/weights)
+	    $(if $(WEIGHTS),-p weights_dir ../book/results/weights)
 	$(BIN)/python book/tools/notebooks.py publish book/runs/05_$(RECIPE).ipynb
 
 # The runs behind chapters 6 to 9 that have no record: hours to days.

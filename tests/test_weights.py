@@ -1,13 +1,14 @@
 """Weights as safetensors."""
 
 import dataclasses
+import json
 
 import keras
 import numpy as np
 import pytest
 
-from vitsd_helpers import PRESETS, build_vit
-from vitsd_helpers.weights import load_weights, save_weights
+from vitsd_helpers import PRESETS, build_vit, weights
+from vitsd_helpers.weights import load_model, load_weights, save_weights
 
 CONFIG = dataclasses.replace(
     PRESETS["small-sl"], width=16, depth=1, num_heads=2, key_dim=8
@@ -60,3 +61,53 @@ def test_values_too_large_for_half_precision(tmp_path):
         save_weights(model, tmp_path / "w")
     assert not list(tmp_path.iterdir())
     save_weights(model, tmp_path / "w", "float32")
+
+
+def test_dropouts_random_states_are_no_weights(tmp_path):
+    config = dataclasses.replace(CONFIG, drop_path=0.1, dropout=0.1)
+    model, other = build_vit(config), build_vit(config)
+    assert len(model.variables) > len(model.weights)
+    load_weights(other, save_weights(model, tmp_path / "w", "float32"))
+    expected = model.predict(pixels(), verbose=0)
+    np.testing.assert_array_equal(other.predict(pixels(), verbose=0), expected)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        CONFIG,
+        CONFIG.vanilla,
+        dataclasses.replace(CONFIG, drop_path=0.1, head_units=(7, 5)),
+    ],
+)
+def test_a_model_comes_back_from_its_file_alone(tmp_path, config, monkeypatch):
+    model = build_vit(config)
+    built = []
+    monkeypatch.setattr(
+        weights, "build_vit", lambda c: built.append(c) or build_vit(c)
+    )
+    header = json.dumps(dataclasses.asdict(config))
+    path = save_weights(model, tmp_path / "w", "float32", config=header)
+    loaded = load_model(path)
+    expected = model.predict(pixels(), verbose=0)
+    found = loaded.predict(pixels(), verbose=0)
+    np.testing.assert_array_equal(found, expected)
+    assert built == [config]
+
+
+def test_a_file_that_does_not_name_its_model(tmp_path):
+    model = build_vit(CONFIG)
+    for about in ({}, {"recipe": "laptop"}):
+        path = save_weights(model, tmp_path / "w", **about)
+        with pytest.raises(ValueError, match=r"w has no 'config'.*load_w"):
+            load_model(path)
+    with pytest.raises(FileNotFoundError):
+        load_model(tmp_path / "none")
+
+
+def test_a_file_whose_header_is_of_another_model(tmp_path):
+    other = dataclasses.replace(CONFIG, depth=2)
+    header = json.dumps(dataclasses.asdict(other))
+    path = save_weights(build_vit(CONFIG), tmp_path / "w", config=header)
+    with pytest.raises(ValueError, match=r"block1.*in only one"):
+        load_model(path)

@@ -1,11 +1,14 @@
 """A model's weights as a safetensors file, in half precision if wanted."""
 
+import json
 import os
 from pathlib import Path
 
 import keras
 import numpy as np
 from keras import ops
+
+from .model import ViTConfig, build_vit
 
 
 def save_weights(
@@ -14,7 +17,9 @@ def save_weights(
     dtype: str = "float16",
     **about: str,
 ) -> Path:
-    """Write all variables of a model, by path in the model.
+    """Write all weights of a model, by path in the model.
+
+    The states of its random generators are left out.
 
     Args:
         model: whose weights to write.
@@ -28,10 +33,10 @@ def save_weights(
     Raises:
         ValueError: if a value does not fit into `dtype`.
     """
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     arrays = {}
-    for variable in model.variables:
+    for variable in model.weights:
         value = ops.convert_to_numpy(variable)
         with np.errstate(over="ignore"):
             small = np.ascontiguousarray(value.astype(dtype))
@@ -44,7 +49,7 @@ def save_weights(
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(path.name + ".part")
-    save_file(arrays, aside, metadata=about or None)
+    aside.write_bytes(save(arrays, metadata=about or None))
     return aside.replace(path)
 
 
@@ -58,7 +63,7 @@ def load_weights(model: keras.Model, path: str | os.PathLike) -> None:
     from safetensors.numpy import load_file
 
     arrays = load_file(path)
-    variables = {v.path: v for v in model.variables}
+    variables = {v.path: v for v in model.weights}
     odd = sorted(variables.keys() ^ arrays.keys())
     if odd:
         raise ValueError(
@@ -72,3 +77,33 @@ def load_weights(model: keras.Model, path: str | os.PathLike) -> None:
             )
     for name, variable in variables.items():
         variable.assign(arrays[name].astype("float32"))
+
+
+def load_model(path: str | os.PathLike) -> keras.Model:
+    """Build the model that a file of weights is of, and load them.
+
+    Args:
+        path: what `save_weights` wrote with `config`, the model's
+            `ViTConfig` as JSON, such as `Run.write_weights` does.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the header does not hold the configuration, or the
+            weights are of another model.
+    """
+    from safetensors import safe_open
+
+    with safe_open(path, "numpy") as file:
+        about = file.metadata() or {}
+    if "config" not in about:
+        raise ValueError(
+            f"{path} has no 'config' in its header: build its model "
+            "yourself and call load_weights."
+        )
+    settings = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in json.loads(about["config"]).items()
+    }
+    model = build_vit(ViTConfig(**settings))
+    load_weights(model, path)
+    return model

@@ -21,7 +21,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "book" / "results"
-WEIGHTS = ROOT / "book" / "weights"
+WEIGHTS = RESULTS / "weights"
 WORK = ROOT / ".checkpoints"
 
 SEEDS = (0, 1, 2)
