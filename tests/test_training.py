@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import os
+import re
+import subprocess
 
 import jsonschema
 import nbformat
@@ -13,7 +15,7 @@ import records as pages
 from safetensors import safe_open
 
 import notebooks as tool
-from vitsd_helpers import load_data
+from vitsd_helpers import load_data, records
 from vitsd_helpers.patches import ALL_DIRECTIONS, CARDINAL
 from vitsd_helpers.recipes import (
     FACTORS,
@@ -211,6 +213,29 @@ def test_record_survives_json_and_is_complete_or_absent(run, tmp_path):
     }
     names = {p.name for p in path.parent.iterdir()}
     assert names == {path.name, "quick-sl-seed7.npz"}
+
+
+def test_commit_is_dirty_by_code_not_by_records(tmp_path, monkeypatch):
+    def git(*command):
+        identity = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
+        subprocess.run(["git", *identity, *command], cwd=tmp_path, check=True)
+
+    code = tmp_path / "vitsd_helpers" / "records.py"
+    record = tmp_path / "book" / "results" / "some.json"
+    for path in (code, record):
+        path.parent.mkdir(parents=True)
+        path.write_text("1")
+    monkeypatch.setattr(records, "__file__", str(code))
+    assert records.commit() is None
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-qm", "some")
+    clean = records.commit()
+    assert re.fullmatch("[0-9a-f]{40}", clean)
+    record.write_text("2")
+    assert records.commit() == clean
+    code.write_text("2")
+    assert records.commit() == clean + "-dirty"
 
 
 def test_weights_are_named_as_the_record_and_know_their_config(run, tmp_path):

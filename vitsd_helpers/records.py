@@ -212,18 +212,21 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str | None:
-    """The commit of the checkout this package lies in, "-dirty" if changed.
+    """The commit of the checkout this package lies in.
 
-    None outside a git checkout.
+    "-dirty" follows if a file was changed, other than records and executed
+    copies, which a run writes itself. None outside a git checkout.
     """
-    git = ("git", "-C", str(Path(__file__).parent))
+    git = ("git", "-C", str(Path(__file__).parents[1]))
+    changes = ("status", "--porcelain", "--untracked-files=no", "--", ".")
+    written = (":!book/results", ":!book/runs")
     try:
-        name = subprocess.run(
-            [*git, "describe", "--always", "--dirty", "--abbrev=40"],
-            capture_output=True,
-            text=True,
-            check=True,
+        name, changed = (
+            subprocess.run(
+                [*git, *command], capture_output=True, text=True, check=True
+            ).stdout.strip()
+            for command in (("rev-parse", "HEAD"), (*changes, *written))
         )
     except (OSError, subprocess.CalledProcessError):
         return None
-    return name.stdout.strip()
+    return name + "-dirty" * bool(changed)
