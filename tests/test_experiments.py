@@ -7,7 +7,7 @@ import experiments
 import pytest
 
 from vitsd_helpers.recipes import FACTORS, VARIANTS, get_recipe
-from vitsd_helpers.records import read_records
+from vitsd_helpers.records import read_records, record_name
 
 
 def test_every_run_can_be_run():
@@ -32,9 +32,9 @@ def test_factorial_is_full_and_seeds_come_in_turn():
 
 def test_every_committed_record_is_of_a_study():
     runs = {
-        f"{recipe}-{variant}-seed{seed}"
+        record_name(*run)
         for study in experiments.STUDIES.values()
-        for recipe, variant, seed in study
+        for run in study
     }
     assert set(read_records()) <= runs
 

@@ -19,6 +19,9 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from vitsd_helpers.recipes import FACTORS, SHIFTS
+from vitsd_helpers.records import record_name
+
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "book" / "results"
 WEIGHTS = RESULTS / "weights"
@@ -26,8 +29,6 @@ WORK = ROOT / ".checkpoints"
 
 SEEDS = (0, 1, 2)
 PAIR = ("vit", "sl")
-CELLS = ("vit", "spt", "mask", "tau", "spt_mask", "spt_tau", "lsa", "sl")
-SHIFTS = ("shift0", "cardinal", "eight", "shift25", "shift75", "shift100")
 
 
 def grid(recipes, variants, seeds=SEEDS) -> list[tuple[str, str, int]]:
@@ -38,7 +39,7 @@ def grid(recipes, variants, seeds=SEEDS) -> list[tuple[str, str, int]]:
 
 #: Runs by study: (recipe, variant, seed), in the order of importance.
 STUDIES = {
-    "factorial": grid(["steps-5000"], CELLS),
+    "factorial": grid(["steps-5000"], FACTORS),
     "sizes": grid(
         [f"steps-{n}" for n in (500, 1_000, 2_000, 10_000, 50_000)], PAIR
     ),
@@ -70,8 +71,7 @@ def folder(study: str) -> Path:
 
 def done(study: str, run: tuple[str, str, int]) -> bool:
     """Whether a run has the record of its end."""
-    recipe, variant, seed = run
-    path = folder(study) / f"{recipe}-{variant}-seed{seed}.json"
+    path = folder(study) / f"{record_name(*run)}.json"
     return path.exists() and json.loads(path.read_text())["finished"]
 
 
@@ -83,7 +83,7 @@ def one(study: str, run: tuple[str, str, int]) -> None:
     name, variant, seed = run
     recipe = get_recipe(name)
     data = recipe.load(seed=seed)
-    work = WORK / "-".join(map(str, run))
+    work = WORK / record_name(*run)
     result = train(recipe, variant, data, seed=seed, folder=work)
     if not result.record["finished"]:
         sys.exit(130)

@@ -18,6 +18,7 @@ from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 from vitsd_helpers.compare import standard_error, summarize
 from vitsd_helpers.recipes import VARIANTS
+from vitsd_helpers.records import record_name
 
 FOLDER = Path(__file__).parents[1] / "results"
 
@@ -158,9 +159,7 @@ class WaitingDirective(SphinxDirective):
         names = {path.stem for path in FOLDER.rglob("*.json")}
         items = nodes.bullet_list()
         for study, runs in STUDIES.items():
-            missing = [
-                r for r in runs if "{}-{}-seed{}".format(*r) not in names
-            ]
+            missing = [r for r in runs if record_name(*r) not in names]
             recipes = dict.fromkeys(recipe for recipe, *_ in missing)
             if missing:
                 text = (
