@@ -75,7 +75,7 @@ class Explorer {
       this.problem,
       this.controls,
       make(
-        "div.live-columns",
+        "div.live-columns.live-main",
         {},
         make(
           "div",
@@ -93,7 +93,7 @@ class Explorer {
       ),
       this.status,
     );
-    await this.picker.first();
+    await this.picker.first("rocket");
   }
 
   /** Download the models; afterwards every change runs them. */

@@ -18,7 +18,7 @@ export function uniqueId(stem) {
 export function make(tag, settings = {}, ...children) {
   const [name, ...classes] = tag.split(".");
   const element = document.createElement(name);
-  element.classList.add(...classes);
+  if (classes.length) element.classList.add(...classes);
   for (const [key, value] of Object.entries(settings)) {
     if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
     else if (key in element) element[key] = value;
@@ -39,7 +39,7 @@ export function make(tag, settings = {}, ...children) {
  */
 export function slider(name, range, words, onChange) {
   const id = uniqueId("range");
-  const output = make("output", { htmlFor: id });
+  const output = make("output", { htmlFor: id, "aria-live": "off" });
   const input = make("input", { type: "range", id });
   const say = () => {
     output.textContent = words(input.valueAsNumber);

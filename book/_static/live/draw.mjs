@@ -75,8 +75,6 @@ export function paintMap(context, size, values, count, opacity) {
 
 /** The cuts between count x count patches, as thin lines. */
 export function paintGrid(context, size, count) {
-  context.strokeStyle = "rgb(255 255 255 / 0.55)";
-  context.lineWidth = 1;
   context.beginPath();
   for (let i = 1; i < count; i++) {
     const at = (i * size) / count;
@@ -85,7 +83,14 @@ export function paintGrid(context, size, count) {
     context.moveTo(0, at);
     context.lineTo(size, at);
   }
-  context.stroke();
+  for (const [colour, line] of [
+    ["rgb(0 0 0 / 0.2)", 2],
+    ["rgb(255 255 255 / 0.55)", 1],
+  ]) {
+    context.strokeStyle = colour;
+    context.lineWidth = line;
+    context.stroke();
+  }
 }
 
 /** A frame that shows on any picture: white within black. */

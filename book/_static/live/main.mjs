@@ -17,13 +17,24 @@ for (const [name, module] of Object.entries(FIGURES)) {
   }
 }
 
+async function load(module) {
+  try {
+    return await import(module);
+  } catch {
+    throw new Error(
+      "A part of it did not come, or this browser is too old for it: check " +
+        "the connection and load the page again.",
+    );
+  }
+}
+
 /** Start a figure, and let it take the place of the still's paragraph. */
 async function enliven(still, module) {
   const place = still.closest("p, figure") ?? still;
   const figure = document.createElement("section");
   figure.className = "live";
   try {
-    const { start } = await import(module);
+    const { start } = await load(module);
     await start(figure, still);
     place.replaceWith(figure);
   } catch (cause) {

@@ -131,8 +131,8 @@ function cover(i, from, side) {
  *
  * @param {function({side, pixels, title})} onPicture is told each choice
  * @param {HTMLElement} target where a picture may be dropped
- * @returns {{element: Node, first: function}} `first()` chooses the first
- *     sample and resolves when `onPicture` has been told
+ * @returns {{element: Node, first: function}} `first(name)` chooses a sample,
+ *     the first without a name, and resolves when `onPicture` has been told
  */
 export function picturePicker(onPicture, target) {
   const group = uniqueId("picture");
@@ -163,26 +163,34 @@ export function picturePicker(onPicture, target) {
     }
   }
 
-  const thumbs = SAMPLES.map((sample) => {
-    const url = new URL(`./pictures/${sample.name}.webp`, import.meta.url);
-    const load = async () => {
+  /** A small picture to choose by: its elements, and a way to choose it. */
+  function thumb(url, title, note, load) {
+    const pick = () => choose(radio, load, title, note);
+    const radio = make("input", { type: "radio", name: group, onchange: pick });
+    const image = make("img", { src: url, alt: title, title });
+    return { radio, label: make("label.live-thumb", {}, radio, image), pick };
+  }
+
+  const thumbs = SAMPLES.map(({ name, title, credit }) => {
+    const url = new URL(`./pictures/${name}.webp`, import.meta.url);
+    return thumb(url, title, credit, async () => {
       const answer = await fetch(url).catch(() => ({ ok: false }));
       if (!answer.ok) {
-        throw new Error(`The picture "${sample.title}" could not be loaded.`);
+        throw new Error(`The picture "${title}" could not be loaded.`);
       }
       return answer.blob();
-    };
-    const pick = () => choose(load, sample.title, sample.credit);
-    const { radio, label } = thumb(group, url, sample.title, pick);
-    return { radio, label, pick };
+    });
   });
 
   async function take(file) {
-    const note = "your picture, which does not leave this page";
-    if (!(await choose(() => file, file.name, note))) return;
     const url = URL.createObjectURL(file);
-    const again = () => choose(() => file, file.name, note);
-    const { radio, label } = thumb(group, url, file.name, again);
+    const note = "your picture, which does not leave this page";
+    const { radio, label, pick } = thumb(url, file.name, note, () => file);
+    if (!(await pick())) {
+      URL.revokeObjectURL(url);
+      return;
+    }
+    URL.revokeObjectURL(own.querySelector("img")?.src);
     own.replaceChildren(...label.childNodes);
     own.hidden = false;
     radio.checked = true;
@@ -208,19 +216,21 @@ export function picturePicker(onPicture, target) {
     make("legend", {}, "Picture"),
     ...thumbs.map(({ label }) => label),
     own,
-    make("label.live-file", {}, "Your own, or drop one here", input),
+    make(
+      "label.live-file",
+      {},
+      make(
+        "span",
+        {},
+        "Your own, or drop one here",
+        make("small", {}, "It stays on this page"),
+      ),
+      input,
+    ),
     credit,
     problem,
   );
-  const first = () => {
-    thumbs[0].radio.checked = true;
-    return thumbs[0].pick();
-  };
+  const first = (wanted = SAMPLES[0].name) =>
+    thumbs[SAMPLES.findIndex(({ name }) => name === wanted)].pick();
   return { element, first };
-}
-
-function thumb(group, url, title, onchange) {
-  const radio = make("input", { type: "radio", name: group, onchange });
-  const image = make("img", { src: url, alt: title, title });
-  return { radio, label: make("label.live-thumb", {}, radio, image) };
 }
