@@ -582,16 +582,3 @@ def test_nothing_moves_by_itself(chromium, site):
     )
     assert moving == 0
     context.close()
-
-
-def test_a_move_is_drawn_within_a_frame(explorer):
-    setting(explorer, 6, "eight", 3)
-    times = board(explorer).evaluate(
-        """(board) => Array.from({ length: 60 }, (_, i) => {
-          const key = i % 2 ? "ArrowLeft" : "ArrowRight";
-          const start = performance.now();
-          board.dispatchEvent(new KeyboardEvent("keydown", { key }));
-          return performance.now() - start;
-        })"""
-    )
-    assert np.median(times) < 16

@@ -74,7 +74,7 @@ class Explorer {
   patchSize = 6;
   /** The shift as a part of the patch: so many pixels of so many. */
   part = [1, 2];
-  place = [4, 2];
+  place = [2, 4];
 
   constructor(figure, directions) {
     this.figure = figure;

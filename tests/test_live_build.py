@@ -1,0 +1,132 @@
+"""What the site's build adds for the live figures, and their stills."""
+
+import io
+import json
+from pathlib import Path
+
+import live
+import numpy as np
+import pytest
+import stills
+from PIL import Image
+from sphinx.application import Sphinx
+
+from vitsd_helpers.records import read_labels, read_records, results_folder
+
+STATIC = Path(__file__).parents[1] / "book" / "_static"
+RECORDS = results_folder()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> Path:
+    """A site of two pages, of which one has a still."""
+    source = tmp_path_factory.mktemp("source")
+    Image.new("RGB", (8, 8)).save(source / "live-patches-1.png")
+    (source / "index.rst").write_text(
+        "First\n=====\n\n.. image:: live-patches-1.png\n\n"
+        ".. toctree::\n\n   other\n"
+    )
+    (source / "other.rst").write_text("Other\n=====\n\nNo live figure.\n")
+    settings = {
+        "extensions": ["live"],
+        "html_static_path": [str(STATIC)],
+        "html_theme": "basic",
+    }
+    app = Sphinx(
+        source, None, source / "html", source / "trees", "html", settings
+    )
+    app.build()
+    assert app.statuscode == 0
+    return source / "html"
+
+
+def test_only_pages_with_a_still_load_the_figures(site):
+    first = (site / "index.html").read_text()
+    assert first.count("live/main.mjs") == first.count("live/live.css") == 1
+    assert 'type="module"' in first
+    assert "live/" not in (site / "other.html").read_text()
+
+
+def test_site_has_the_models(site):
+    folder = site / "_static" / "live" / "models"
+    listed = json.loads((folder / "models.json").read_text())
+    assert [model["variant"] for model in listed["models"]] == ["vit", "sl"]
+    assert [model["title"] for model in listed["models"]] == ["ViT", "SL-ViT"]
+    records = read_records()
+    for model in listed["models"]:
+        name = Path(model["file"]).stem
+        assert name == f"{listed['recipe']}-{model['variant']}-seed0"
+        assert model["top1"] == records[name]["test"]["top1"]
+        stored = (RECORDS / "weights" / model["file"]).read_bytes()
+        assert (folder / model["file"]).read_bytes() == stored
+        assert model["bytes"] == len(stored)
+    assert len(listed["classes"]) == 100
+    assert listed["classes"][1] == "aquarium fish"
+    assert [c.replace(" ", "_") for c in listed["classes"]] == [
+        *read_labels()[1]
+    ]
+    assert len(list(folder.iterdir())) == 3
+    assert not live.too_large(listed["models"])
+
+
+def test_longest_training_is_chosen_of_which_both_are_there(
+    monkeypatch, tmp_path
+):
+    monkeypatch.setattr(live, "results_folder", lambda: tmp_path)
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    with pytest.raises(FileNotFoundError, match=r"vit and sl.*laptop"):
+        live.choose_pair()
+    for name, expected in (
+        ("laptop-vit", None),
+        ("laptop-sl", "laptop"),
+        ("paper-sl", "laptop"),
+        ("epochs-50000-vit", "laptop"),
+        ("epochs-50000-sl", "epochs-50000"),
+        ("paper-vit", "paper"),
+    ):
+        (folder / f"{name}-seed0.safetensors").touch()
+        if expected:
+            recipe, files = live.choose_pair()
+            assert recipe == expected
+            assert all(path.exists() for path in files.values())
+
+
+def test_long_downloads_are_named():
+    def model(name, megabytes):
+        return {"file": name, "bytes": megabytes * live.MEGABYTE}
+
+    assert live.too_large([model("a", 6), model("b", 6)]) == []
+    (one,) = live.too_large([model("a", 6.5), model("b", 1)])
+    assert one.startswith("a: 6.5 MB, more than 6;")
+    *_, both = live.too_large([model("a", 6.5), model("b", 6)])
+    assert both.startswith("all models: 12.5 MB, more than 12;")
+
+
+@pytest.mark.parametrize("path", sorted((STATIC / "stills").iterdir()))
+def test_stills_are_small_and_have_no_ground(path):
+    assert path.stat().st_size < stills.MOST_BYTES
+    with Image.open(path) as picture:
+        opacity = np.asarray(picture.convert("RGBA"))[..., 3]
+    assert opacity.min() == 0 and opacity.max() == 255
+
+
+def test_the_page_of_a_still_is_found(site):
+    assert stills.find_page(site, "live-patches-1.png") == "index.html"
+    with pytest.raises(FileNotFoundError, match=r"shows live-x\.png"):
+        stills.find_page(site, "live-x.png")
+
+
+def test_few_colours_look_alike():
+    y, x = np.mgrid[:60, :80]
+    opacity = np.where(x < 60, 255, 255 - 12 * (x - 60)).clip(0)
+    pixels = np.stack([3 * y, 3 * x, 255 - y - x, opacity], -1)
+    file = io.BytesIO()
+    Image.fromarray(pixels.astype("uint8")).save(file, "PNG")
+    with Image.open(io.BytesIO(stills.compress(file.getvalue()))) as small:
+        assert small.mode == "P"
+        found = np.asarray(small.convert("RGBA")).astype(float)
+    apart = np.abs(found - pixels)
+    assert apart[:, :60, :3].mean() < 5
+    assert (apart[:, :60, 3] == 0).all()
+    assert apart[..., 3].mean() < 5
