@@ -8,11 +8,16 @@ BIN := .venv/bin
 export TF_ENABLE_ONEDNN_OPTS ?= 0
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: book serve test test-jax run train studies badges lock clean
+.PHONY: book onepage serve test test-jax run train studies badges lock clean
 
 book: .venv/ready
 	$(BIN)/jupyter-book build . -W --keep-going -n
 	@echo "The book lies in _build/html: open _build/html/index.html"
+
+# The whole book on one page, to print or to keep.
+onepage: .venv/ready
+	$(BIN)/jupyter-book build . -W --keep-going -n --builder singlehtml
+	@echo "One page: open _build/singlehtml/index.html"
 
 serve: book
 	$(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 -d _build/html
@@ -27,7 +32,8 @@ test-jax: .venv/ready
 	$(BIN)/pip install -q -c requirements.txt jax
 	KERAS_BACKEND=jax $(BIN)/python -m pytest -n 2 --dist loadfile tests \
 	    --ignore tests/test_book.py --ignore tests/test_checks.py \
-	    --ignore tests/test_colab.py
+	    --ignore tests/test_colab.py --ignore tests/test_site.py \
+	    --ignore-glob "tests/test_live_*"
 
 # Execute notebooks in place: all, or `make run NB="01_patches"`.
 run: .venv/ready

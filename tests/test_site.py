@@ -1,0 +1,492 @@
+"""The built site in a real browser: every page, light, dark and on a phone.
+
+The site is built once. Each page is visited once, and what was seen there
+is asserted one thing at a time.
+
+`VITSD_WRITE_SCREENS=1 pytest tests/test_site.py -k looks` writes the
+screenshots that pages are compared with; look at them before you commit.
+"""
+
+import gzip
+import io
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit
+
+import card
+import matplotlib
+import numpy as np
+import pages
+import pytest
+import yaml
+from browser import serve
+from bs4 import BeautifulSoup
+from PIL import Image, ImageChops
+from test_book import chapters_of_toc
+
+pytest_plugins = ["browser"]
+
+ROOT = Path(__file__).parents[1]
+SCREENS = ROOT / "tests" / "screens"
+CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text())
+#: axe-core 4.14.1 from npm, unchanged.
+AXE = ROOT / "tests" / "axe.min.js"
+
+FIRST = chapters_of_toc()[0] + ".html"
+CHAPTER = "notebooks/03_locality_attention.html"
+SEARCH = "search.html?q=softmax"
+PAGES = [f"{name}.html" for name in chapters_of_toc()] + [SEARCH]
+DESKTOP = {"width": 1280, "height": 900}
+PHONES = ({"width": 390, "height": 844}, {"width": 360, "height": 740})
+
+#: What the pages are compared with, by the name of its file.
+LOOKS = {
+    f"{name}-{mode}": (page, scheme, size)
+    for name, page in (("index", FIRST), ("chapter", CHAPTER))
+    for mode, scheme, size in (
+        ("light", "light", DESKTOP),
+        ("dark", "dark", DESKTOP),
+        ("phone", "light", PHONES[0]),
+    )
+}
+SCREEN_WIDTH = 320
+#: Screens are compared as so many squares in a row, on 0..255. Measured:
+#: other hinting of letters 0.3, one more line in the contents 1.2; code
+#: without its frame 2.8, no figures 6, a style sheet lost or the sidebar
+#: gone 7 to 24, the colours of the wrong mode 200.
+SQUARES = 64
+LOOKS_LIMIT = 1.5
+#: Letters that do not depend on the machine: those that matplotlib ships.
+FONTS = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+PINNED = """
+@font-face { font-family: Pinned; src: url(/DejaVuSans.ttf); }
+@font-face { font-family: Pinned; font-weight: 700;
+  src: url(/DejaVuSans-Bold.ttf); }
+@font-face { font-family: Fixed; src: url(/DejaVuSansMono.ttf); }
+html { --pst-font-family-base: Pinned !important;
+  --pst-font-family-heading: Pinned !important;
+  --pst-font-family-monospace: Fixed !important; }
+"""
+
+MEGABYTE = 1_000_000
+#: Endings of files that a server sends with gzip.
+TEXT = {".css", ".html", ".js", ".json", ".mjs", ".svg", ".txt"}
+
+FACTS = """async () => {
+  const all = (selector) => [...document.querySelectorAll(selector)];
+  for (const closed of all("details:not([open])")) closed.open = true;
+  await document.fonts.ready;
+  const wide = (e) => e.scrollWidth > e.clientWidth;
+  return {
+    overflow: document.documentElement.scrollWidth - innerWidth,
+    scrolling: all(".highlight pre").filter(wide).map((e) => e.innerText),
+    searches: all(".search-button__button, input[type=search]").filter(
+      (e) => e.checkVisibility({ visibilityProperty: true })).length,
+    formulas: all(".math").length,
+    typeset: all(".math > mjx-container").length,
+    refused: all("mjx-merror").map((e) => e.innerText),
+    images: all("img").map((e) => e.src),
+  };
+}"""
+#: Colours that are on their way are not the ones to judge.
+STILL = """addEventListener("DOMContentLoaded", () => {
+  const style = document.createElement("style");
+  style.textContent =
+    "*, ::before, ::after { transition: none !important; " +
+    "animation: none !important; }";
+  document.head.append(style);
+})"""
+FILTERED = """() => [...document.querySelectorAll("img, canvas")].filter(
+  (e) => getComputedStyle(e).filter !== "none" ||
+    getComputedStyle(e).backgroundColor !== "rgba(0, 0, 0, 0)"
+).map((e) => e.outerHTML)"""
+#: Light pages are held to all rules. Dark ones differ in colours alone.
+SERIOUS = """(only) => axe.run({
+  resultTypes: ["violations"],
+  ...(only && { runOnly: { type: "rule", values: only } }),
+}).then(({ violations }) => violations
+  .filter(({ impact }) => ["serious", "critical"].includes(impact))
+  .flatMap(({ id, nodes }) => nodes.map(
+    ({ html, failureSummary }) => [id, html, failureSummary].join("\\n"))))"""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> Path:
+    """The folder of the built site."""
+    folder = tmp_path_factory.mktemp("book")
+    command = Path(sys.executable).with_name("jupyter-book")
+    options = ["-W", "--keep-going", "-n", "--path-output", str(folder)]
+    done = subprocess.run(
+        [command, "build", ROOT, *options], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return folder / "_build" / "html"
+
+
+@pytest.fixture(scope="module")
+def address(site):
+    """Where the site is served, without a slash at the end."""
+    with serve(site) as base:
+        yield base
+
+
+@dataclass
+class Visit:
+    """What a browser met on a page.
+
+    Attributes:
+        requests: addresses asked for by the light page on a desktop.
+        complaints: errors and warnings of the console, and failed requests.
+        desktop: FACTS on a desktop.
+        phones: FACTS on phones.
+        serious: what axe finds on the light page, serious or worse.
+        serious_dark: the same of the dark page's contrasts.
+        filtered: pictures with a filter or a background when dark.
+    """
+
+    requests: list[str] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+    desktop: dict = field(default_factory=dict)
+    phones: list[dict] = field(default_factory=list)
+    serious: list[str] = field(default_factory=list)
+    serious_dark: list[str] = field(default_factory=list)
+    filtered: list[str] = field(default_factory=list)
+
+
+def visit(context, url: str) -> Visit:
+    """Go to a page, and look at it in every way."""
+    seen = Visit()
+    page = context.new_page()
+    page.on("request", lambda request: seen.requests.append(request.url))
+    page.on(
+        "requestfailed",
+        lambda request: seen.complaints.append(f"failed: {request.url}"),
+    )
+    page.on(
+        "response",
+        lambda response: (
+            response.status < 400
+            or seen.complaints.append(f"{response.status}: {response.url}")
+        ),
+    )
+    page.on("pageerror", lambda error: seen.complaints.append(str(error)))
+    page.on(
+        "console",
+        lambda message: (
+            message.type in ("error", "warning")
+            and seen.complaints.append(message.text)
+        ),
+    )
+    page.goto(url, wait_until="networkidle")
+    seen.desktop = page.evaluate(FACTS)
+    page.evaluate(AXE.read_text("utf-8"))
+    seen.serious = page.evaluate(SERIOUS)
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_selector("html[data-theme=dark]")
+    seen.serious_dark = page.evaluate(SERIOUS, ["color-contrast"])
+    seen.filtered = page.evaluate(FILTERED)
+    for size in PHONES:
+        page.set_viewport_size(size)
+        seen.phones.append(page.evaluate(FACTS))
+    page.close()
+    return seen
+
+
+@pytest.fixture(scope="module")
+def visits(chromium, address):
+    """`visits(page)` is the Visit of a page; each page is visited once."""
+    context = chromium.new_context(viewport=DESKTOP, color_scheme="light")
+    context.add_init_script(STILL)
+    yield cache(lambda page: visit(context, f"{address}/{page}"))
+    context.close()
+
+
+each_page = pytest.mark.parametrize("page", PAGES)
+
+
+@each_page
+def test_nothing_is_asked_of_another_host(visits, address, page):
+    own = (f"{address}/", "data:", "blob:")
+    assert [u for u in visits(page).requests if not u.startswith(own)] == []
+
+
+@each_page
+def test_console_is_silent(visits, page):
+    """No error, no warning, and nothing that the policy refused."""
+    assert visits(page).complaints == []
+
+
+def weight(site: Path, addresses) -> int:
+    """Bytes that a server with gzip sends for these addresses, once each."""
+    total = 0
+    for path in {unquote(urlsplit(url).path) for url in addresses}:
+        content = (site / path.removeprefix("/")).read_bytes()
+        packed = PurePosixPath(path).suffix in TEXT
+        total += len(gzip.compress(content, 6) if packed else content)
+    return total
+
+
+@each_page
+def test_page_is_light(visits, site, address, page):
+    seen = visits(page)
+    sent = {*seen.requests, *seen.desktop["images"]}
+    files = {url for url in sent if url.startswith(address)}
+    assert weight(site, files) < 3 * MEGABYTE
+    if page == FIRST:
+        assert weight(site, files) < 1 * MEGABYTE
+
+
+@each_page
+def test_formulas_are_typeset_where_there_are_any(visits, page):
+    seen = visits(page)
+    loaded = any("/mathjax/" in url for url in seen.requests)
+    assert loaded == (seen.desktop["formulas"] > 0)
+    assert seen.desktop["typeset"] == seen.desktop["formulas"]
+    assert seen.desktop["refused"] == []
+
+
+@each_page
+def test_one_search_box(visits, page):
+    seen = visits(page)
+    assert [f["searches"] for f in (seen.desktop, *seen.phones)] == [1, 1, 1]
+
+
+@each_page
+def test_no_page_scrolls_sideways(visits, page):
+    seen = visits(page)
+    assert [f["overflow"] for f in (seen.desktop, *seen.phones)] == [0, 0, 0]
+
+
+@each_page
+def test_no_code_scrolls_on_a_desktop(visits, page):
+    assert visits(page).desktop["scrolling"] == []
+
+
+@each_page
+def test_dark_pages_leave_pictures_alone(visits, page):
+    assert visits(page).filtered == []
+
+
+@each_page
+def test_axe_finds_nothing_serious(visits, page):
+    assert visits(page).serious == []
+    assert visits(page).serious_dark == []
+
+
+def screenshot(chromium, url: str, scheme: str, size: dict) -> Image.Image:
+    """What a reader sees of a page first, SCREEN_WIDTH pixels wide."""
+    context = chromium.new_context(viewport=size, color_scheme=scheme)
+    context.route(
+        "**/*.ttf",
+        lambda route: route.fulfill(
+            path=FONTS / PurePosixPath(route.request.url).name
+        ),
+    )
+    page = context.new_page()
+    page.goto(url, wait_until="networkidle")
+    page.add_style_tag(content=PINNED)
+    page.evaluate("document.fonts.ready")
+    taken = page.screenshot(animations="disabled")
+    context.close()
+    with Image.open(io.BytesIO(taken)) as image:
+        height = round(SCREEN_WIDTH * image.height / image.width)
+        small = image.convert("RGB")
+        return small.resize((SCREEN_WIDTH, height), Image.Resampling.BOX)
+
+
+def distance(one: Image.Image, other: Image.Image) -> float:
+    """Mean absolute difference of two screens in squares, on 0..255."""
+    if one.size != other.size:
+        return float("inf")
+    size = (SQUARES, round(SQUARES * one.height / one.width))
+    pair = [i.resize(size, Image.Resampling.BOX) for i in (one, other)]
+    return float(np.asarray(ImageChops.difference(*pair)).mean())
+
+
+@pytest.mark.parametrize("name", LOOKS)
+def test_page_looks_as_it_did(chromium, address, name):
+    page, scheme, size = LOOKS[name]
+    taken = screenshot(chromium, f"{address}/{page}", scheme, size)
+    path = SCREENS / f"{name}.webp"
+    if os.environ.get("VITSD_WRITE_SCREENS") == "1":
+        SCREENS.mkdir(exist_ok=True)
+        taken.save(path, lossless=True, quality=100, method=6)
+        pytest.skip(f"{path.name} is written")
+    with Image.open(path) as stored:
+        apart = distance(taken, stored.convert("RGB"))
+    assert apart < LOOKS_LIMIT, (
+        f"{path.name} differs by {apart:.1f}. If the page was meant to "
+        "change: VITSD_WRITE_SCREENS=1 pytest tests/test_site.py -k looks"
+    )
+
+
+def files_of(site: Path) -> list[Path]:
+    """Every page of the site, the one that leads on to the first included."""
+    found = sorted(site.rglob("*.html"))
+    return [p for p in found if p.relative_to(site).parts[0] != "_static"]
+
+
+@cache
+def read(path: Path) -> BeautifulSoup:
+    return BeautifulSoup(path.read_text("utf-8"), "html.parser")
+
+
+def content(soup: BeautifulSoup, selector: str) -> str:
+    """The content of the one meta element that a selector finds."""
+    (meta,) = soup.select(selector)
+    return meta["content"]
+
+
+def test_every_page_was_visited(site):
+    listed = {urlsplit(page).path for page in PAGES} | {"index.html"}
+    built = {path.relative_to(site).as_posix() for path in files_of(site)}
+    assert built == listed
+
+
+def test_every_page_introduces_itself(site):
+    seen = set()
+    for path in files_of(site):
+        soup = read(path)
+        assert soup.html["lang"] == "en", path
+        assert soup.title.string.endswith(CONFIG["title"]), path
+        about = content(soup, "meta[name=description]")
+        assert 40 <= len(about) <= pages.DESCRIPTION_LENGTH, path
+        assert content(soup, "meta[property='og:description']") == about
+        named = content(soup, "meta[property='og:title']")
+        assert soup.title.string.startswith(named), path
+        seen.add(soup.title.string)
+        icon = soup.select_one("link[rel=icon]")["href"]
+        assert (path.parent / icon).exists(), path
+        picture = content(soup, "meta[property='og:image']")
+        with Image.open(path.parent / picture) as image:
+            assert image.size == (card.WIDTH, card.HEIGHT), path
+    # The first page and the one that leads to it share theirs.
+    assert len(seen) == len(files_of(site)) - 1
+
+
+def test_footer_has_the_years_of_the_licence(site):
+    licence = (ROOT / "LICENSE").read_text()
+    year, holder = re.search(r"Copyright \(c\) (\S+) (.+)", licence).groups()
+    footer = read(site / FIRST).select_one(".bd-footer-content").get_text()
+    assert f"© Copyright {year}." in " ".join(footer.split())
+    assert f"By {holder}" in " ".join(footer.split())
+
+
+def test_every_page_keeps_its_policy(site):
+    for path in files_of(site):
+        soup = read(path)
+        charset, meta = soup.head.find_all(True, limit=2)
+        assert charset.has_attr("charset"), path
+        assert meta["http-equiv"] == "Content-Security-Policy", path
+        rules = dict(r.split(" ", 1) for r in meta["content"].split("; "))
+        assert rules["default-src"] == "'none'"
+        assert rules["object-src"] == rules["base-uri"] == "'none'"
+        assert "unsafe" not in rules["script-src"], path
+        assert "http" not in meta["content"], path
+
+
+@pytest.mark.parametrize("page", ["index.html", FIRST, CHAPTER])
+def test_a_finished_page_stays_as_it_is(site, page):
+    """So a site can be built again over the old one."""
+    shared = pages.Site(CONFIG["title"], site, FIRST)
+    html = (site / page).read_text("utf-8")
+    again = pages.finish(html, PurePosixPath(page), shared)
+    assert again == str(read(site / page))
+
+
+def test_policy_refuses_what_is_not_in_the_page(chromium, address):
+    context = chromium.new_context()
+    page = context.new_page()
+    page.goto(f"{address}/{FIRST}")
+    refused = page.evaluate(
+        """async () => {
+          const refused = [];
+          document.addEventListener("securitypolicyviolation",
+            (event) => refused.push(event.effectiveDirective));
+          const script = document.createElement("script");
+          script.textContent = "window.intruder = true";
+          document.body.append(script);
+          document.body.insertAdjacentHTML("beforeend",
+            "<img alt='' src='http://other.invalid/' onerror='intruder = 1'>");
+          await fetch("http://other.invalid/").catch(() => {});
+          await new Promise((done) => setTimeout(done, 100));
+          return [window.intruder, ...refused.sort()];
+        }"""
+    )
+    context.close()
+    assert refused == [
+        None,
+        "connect-src",
+        "img-src",
+        "script-src-attr",
+        "script-src-elem",
+    ]
+
+
+def test_search_finds_a_word(chromium, address):
+    context = chromium.new_context()
+    page = context.new_page()
+    page.goto(f"{address}/{SEARCH}")
+    page.wait_for_selector("#search-results li")
+    found = page.eval_on_selector_all(
+        "#search-results li a", "links => links.map((link) => link.href)"
+    )
+    context.close()
+    assert any(CHAPTER in link for link in found)
+
+
+def test_print_button_prints(chromium, address):
+    context = chromium.new_context(viewport=DESKTOP)
+    page = context.new_page()
+    page.add_init_script("window.print = () => { window.printed = true }")
+    page.goto(f"{address}/{FIRST}", wait_until="networkidle")
+    page.get_by_label("Download this page").click()
+    page.locator(".btn-download-pdf-button").click()
+    assert page.evaluate("window.printed")
+    context.close()
+
+
+def test_address_of_the_site_makes_links_absolute(site):
+    shared = pages.Site("Title", site, FIRST, address="https://a.org/book/")
+    html = (site / CHAPTER).read_text("utf-8")
+    soup = BeautifulSoup(
+        pages.finish(html, PurePosixPath(CHAPTER), shared), "html.parser"
+    )
+    picture = content(soup, "meta[property='og:image']")
+    assert picture == f"https://a.org/book/{pages.CARD}"
+    url = content(soup, "meta[property='og:url']")
+    assert url == f"https://a.org/book/{CHAPTER}"
+
+
+def test_book_on_one_page_lies_where_its_links_start(tmp_path):
+    (tmp_path / "book").mkdir()
+    (tmp_path / "book" / "index.html").write_text(
+        "<nav id='pst-primary-sidebar'></nav>"
+        "<a href='book/index.html#id3'>2021</a> <a href='#chapters'>1</a>"
+    )
+    pages.unite(tmp_path, "book/index.html")
+    assert not (tmp_path / "book" / "index.html").exists()
+    soup = read(tmp_path / "index.html")
+    assert not soup.find("nav")
+    links = [link["href"] for link in soup.find_all("a")]
+    assert links == ["#references", "#chapters"]
+
+
+def test_inline_handler_is_an_error():
+    soup = BeautifulSoup(
+        '<head><meta charset="utf-8"></head><a onclick="f()">a</a>',
+        "html.parser",
+    )
+    with pytest.raises(ValueError, match=r"<a> .* onclick='f\(\)'"):
+        pages.protect(soup)
+
+
+def test_card_is_what_its_script_draws():
+    with Image.open(card.FILE) as stored:
+        pair = [card.draw().convert("RGB"), stored.convert("RGB")]
+    assert np.asarray(ImageChops.difference(*pair)).mean() < 1
