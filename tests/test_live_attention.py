@@ -90,19 +90,20 @@ def entropies(page, title):
 
 
 def settle(page):
-    """Wait until the page has said what it shows."""
-    page.wait_for_timeout(900)
+    """Wait for the answers to the last change."""
+    page.locator(".live[aria-busy=false]").wait_for()
 
 
 def place(page):
-    """The chosen row and column, as announced."""
-    settle(page)
+    """The chosen row and column, as announced after a pause."""
+    page.wait_for_timeout(800)
     said = page.locator("p[role=status]").inner_text()
     return tuple(map(int, re.match(r"Row (\d), column (\d)", said).groups()))
 
 
 def pick(page, picture):
     page.get_by_role("radio", name=picture).check()
+    page.get_by_text(f"{picture}: ").first.wait_for()
     settle(page)
 
 
@@ -228,17 +229,19 @@ def png(size=(50, 40), colour=(200, 30, 40)):
     return file.getvalue()
 
 
-def upload(page, name, kind, data):
+def upload(page, name, kind, data, message):
+    """Choose a file, and wait for what the figure says of it."""
     file = {"name": name, "mimeType": kind, "buffer": data}
     page.locator("input[type=file]").set_input_files(file)
+    page.get_by_text(message).wait_for()
     settle(page)
 
 
 def test_own_picture_stays_in_the_page(loaded, keras_models):
     sent = []
     loaded.on("request", lambda request: sent.append(request.url))
-    upload(loaded, "red.png", "image/png", png())
-    assert "does not leave this page" in loaded.locator(".live").inner_text()
+    stays = "does not leave this page"
+    upload(loaded, "red.png", "image/png", png(), stays)
     red = np.broadcast_to([200.0, 30, 40], (1, 32, 32, 3)).astype("float32")
     shares = ops.softmax(keras_models["SL-ViT"](red))
     best = 100 * float(ops.max(shares))
@@ -248,13 +251,12 @@ def test_own_picture_stays_in_the_page(loaded, keras_models):
 
 def test_wrong_file_is_named_and_the_figure_goes_on(loaded):
     before = answers(loaded, "SL-ViT")
-    upload(loaded, "words.txt", "text/plain", b"no picture")
-    alert = loaded.locator(".live-pictures [role=alert]")
-    assert "text/plain" in alert.inner_text()
-    upload(loaded, "torn.png", "image/png", png()[:40])
-    assert "could not be read" in alert.inner_text()
+    words = b"no picture"
+    upload(loaded, "words.txt", "text/plain", words, "text/plain")
+    upload(loaded, "torn.png", "image/png", png()[:40], "could not be read")
     assert answers(loaded, "SL-ViT") == before
     pick(loaded, "Cup")
+    alert = loaded.locator(".live-pictures [role=alert]")
     assert not alert.is_visible()
     assert answers(loaded, "SL-ViT") != before
 

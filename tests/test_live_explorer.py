@@ -494,7 +494,8 @@ def test_what_is_no_picture_is_named(explorer, name, kind, data, message):
     assert drawing(explorer) == before
     assert explorer.get_by_role("radio", name="Pavilion").is_checked()
     explorer.get_by_role("radio", name="Cup").check()
-    alert.wait_for(state="hidden")
+    explorer.get_by_text("Rachel Michetti").wait_for()
+    assert not alert.is_visible()
     assert drawing(explorer) != before
 
 

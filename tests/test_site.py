@@ -39,6 +39,7 @@ AXE = ROOT / "tests" / "axe.min.js"
 
 FIRST = chapters_of_toc()[0] + ".html"
 CHAPTER = "notebooks/03_locality_attention.html"
+LIVE = "book/explorer.html"
 SEARCH = "search.html?q=softmax"
 PAGES = [f"{name}.html" for name in chapters_of_toc()] + [SEARCH]
 DESKTOP = {"width": 1280, "height": 900}
@@ -140,7 +141,8 @@ class Visit:
     """What a browser met on a page.
 
     Attributes:
-        requests: addresses asked for by the light page on a desktop.
+        requests: all addresses asked for.
+        first: those before the models of a live figure are.
         complaints: errors and warnings of the console, and failed requests.
         desktop: FACTS on a desktop.
         phones: FACTS on phones.
@@ -150,6 +152,7 @@ class Visit:
     """
 
     requests: list[str] = field(default_factory=list)
+    first: list[str] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
     desktop: dict = field(default_factory=dict)
     phones: list[dict] = field(default_factory=list)
@@ -159,7 +162,7 @@ class Visit:
 
 
 def visit(context, url: str) -> Visit:
-    """Go to a page, and look at it in every way."""
+    """Go to a page, run its models, and look at it in every way."""
     seen = Visit()
     page = context.new_page()
     page.on("request", lambda request: seen.requests.append(request.url))
@@ -184,6 +187,11 @@ def visit(context, url: str) -> Visit:
     )
     page.goto(url, wait_until="networkidle")
     seen.desktop = page.evaluate(FACTS)
+    seen.first = seen.requests.copy()
+    load = page.get_by_role("button", name="Load both models")
+    if load.count():
+        load.click()
+        page.wait_for_selector(".live tbody tr")
     page.evaluate(AXE.read_text("utf-8"))
     seen.serious = page.evaluate(SERIOUS)
     page.emulate_media(color_scheme="dark")
@@ -221,6 +229,13 @@ def test_console_is_silent(visits, page):
     assert visits(page).complaints == []
 
 
+def test_models_run_in_the_page(visits):
+    """The policy allows the worker, and the weights from the same host."""
+    asked = [url for url in visits(LIVE).requests if "/models/" in url]
+    assert sum(url.endswith(".safetensors") for url in asked) == 2
+    assert not any(url.endswith(".safetensors") for url in visits(LIVE).first)
+
+
 def weight(site: Path, addresses) -> int:
     """Bytes that a server with gzip sends for these addresses, once each."""
     total = 0
@@ -234,7 +249,7 @@ def weight(site: Path, addresses) -> int:
 @each_page
 def test_page_is_light(visits, site, address, page):
     seen = visits(page)
-    sent = {*seen.requests, *seen.desktop["images"]}
+    sent = {*seen.first, *seen.desktop["images"]}
     files = {url for url in sent if url.startswith(address)}
     assert weight(site, files) < 3 * MEGABYTE
     if page == FIRST:

@@ -189,7 +189,7 @@ class Explorer {
       this.stale = true;
       return;
     }
-    this.busy = true;
+    this.setBusy(true);
     const mask = { trained: undefined, on: true, off: false };
     try {
       do {
@@ -208,8 +208,13 @@ class Explorer {
     } catch (cause) {
       this.tell(cause.message);
     } finally {
-      this.busy = false;
+      this.setBusy(false);
     }
+  }
+
+  setBusy(busy) {
+    this.busy = busy;
+    this.figure.setAttribute("aria-busy", busy);
   }
 
   draw() {
