@@ -10,8 +10,6 @@ from keras.ops import convert_to_numpy
 from vitsd_helpers import LocalitySelfAttention
 
 WIDTH, HEADS, KEY_DIM = 12, 3, 5
-# Keras's, for a single token: there a softmax over one value is meant.
-pytestmark = pytest.mark.filterwarnings("ignore:You are using a softmax")
 PER, FORM = ("head", "layer"), ("divide", "multiply")
 
 
@@ -125,6 +123,7 @@ def test_number_of_tokens_may_vary(scores: bool) -> None:
 
 @pytest.mark.parametrize("scores", [False, True])
 @pytest.mark.parametrize("mask", [True, False])
+@pytest.mark.filterwarnings("error:You are using a softmax")
 def test_a_single_token_attends_to_itself(mask: bool, scores: bool) -> None:
     tokens = reference.normal(2, 1, WIDTH)
     layer = lsa(diagonal_mask=mask)

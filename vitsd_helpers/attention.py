@@ -5,7 +5,10 @@ import math
 import keras
 from keras import layers, ops
 
-PACKAGE = "vitsd"
+from .dense import PACKAGE, TokenDense
+
+#: Added to a score that is masked: its weight is exactly zero.
+FAR_BELOW = -1e9
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -22,8 +25,9 @@ class LocalitySelfAttention(layers.Layer):
     `return_attention_scores=True` returns the pair (outputs, weights), the
     weights (B, heads, queries, keys), each row summing to 1.
 
-    `keras.ops.dot_product_attention` does the work unless the weights are
-    asked for or dropout is active in training; both paths give equal
+    Where it is one kernel, on a GPU and on torch,
+    `keras.ops.dot_product_attention` does the work, unless the weights are
+    asked for or dropout is active in training. Both paths give equal
     results.
 
     Args:
@@ -105,13 +109,12 @@ class LocalitySelfAttention(layers.Layer):
             dtype=self.dtype_policy,
             name="qkv",
         )
-        self.output_projection = layers.Dense(
+        self.output_projection = TokenDense(
             input_shape[-1],
             kernel_initializer=self.kernel_initializer.clone(),
             dtype=self.dtype_policy,
             name="output",
         )
-        self.softmax = layers.Softmax(dtype=self.dtype_policy)
         self.drop = layers.Dropout(
             self.dropout, seed=self.seed, dtype=self.dtype_policy
         )
@@ -140,21 +143,21 @@ class LocalitySelfAttention(layers.Layer):
         return ops.convert_to_numpy(ops.broadcast_to(tau, (self.num_heads,)))
 
     def call(self, tokens, training=False, return_attention_scores=False):
+        count = ops.shape(tokens)[1]
         query, key, value = self._project(tokens)
-        mask = self._mask(ops.shape(tokens)[1])
-        if return_attention_scores or (training and self.dropout):
-            scores = ops.einsum("bqhd,bkhd->bhqk", query, key)
-            weights = self.softmax(scores, mask=mask)
-            mixed = ops.einsum(
-                "bhqk,bkhd->bqhd",
-                self.drop(weights, training=training),
-                value,
+        dropping = training and self.dropout
+        if _fused_kernel() and not (return_attention_scores or dropping):
+            mixed = ops.dot_product_attention(
+                query, key, value, mask=self._mask(count), scale=1.0
             )
         else:
-            mixed = ops.dot_product_attention(
-                query, key, value, mask=mask, scale=1.0
+            query, value = (
+                ops.transpose(x, (0, 2, 1, 3)) for x in (query, value)
             )
-        count = ops.shape(tokens)[1]
+            scores = ops.matmul(query, ops.transpose(key, (0, 2, 3, 1)))
+            weights = self._softmax(scores)
+            mixed = ops.matmul(self.drop(weights, training=training), value)
+            mixed = ops.transpose(mixed, (0, 2, 1, 3))
         inner = self.num_heads * self.key_dim
         outputs = self.output_projection(
             ops.reshape(mixed, (-1, count, inner))
@@ -164,17 +167,38 @@ class LocalitySelfAttention(layers.Layer):
         return outputs
 
     def _project(self, tokens):
-        """Queries over tau, keys, values: each (B, N, heads, key_dim)."""
-        shape = (-1, ops.shape(tokens)[1], 3, self.num_heads, self.key_dim)
-        qkv = ops.reshape(self.qkv(tokens), shape)
-        query, key, value = (qkv[:, :, i] for i in range(3))
+        """Queries over tau, keys, values: each (B, N, heads, key_dim).
+
+        One product gives all three. The temperature scales the columns of
+        its kernel that make the queries: far fewer numbers than queries.
+        """
+        columns = (self.num_heads, self.key_dim)
+        queries = ops.broadcast_to(self._query_scale(), columns)
+        shape = (2 * self.num_heads, self.key_dim)
+        others = ops.ones(shape, self.compute_dtype)
+        scale = ops.reshape(ops.concatenate([queries, others]), (-1,))
+        rows = ops.reshape(tokens, (-1, ops.shape(tokens)[-1]))
+        qkv = ops.matmul(rows, self.qkv.kernel * scale)
+        if self.use_bias:
+            qkv = qkv + self.qkv.bias * scale
+        shape = (-1, ops.shape(tokens)[1], self.num_heads, self.key_dim)
+        return [ops.reshape(x, shape) for x in ops.split(qkv, 3, axis=-1)]
+
+    def _query_scale(self):
+        """1 / tau: (heads, 1), or (1, 1) for one of the layer."""
         if not self.learnable_temperature:
-            query = query * (1 / math.sqrt(self.key_dim))
-        elif self.temperature_form == "divide":
-            query = query / self.temperature_weight
-        else:
-            query = query * self.temperature_weight
-        return query, key, value
+            scale = 1 / math.sqrt(self.key_dim)
+            return ops.full((1, 1), scale, self.compute_dtype)
+        scale = ops.convert_to_tensor(self.temperature_weight)
+        return 1 / scale if self.temperature_form == "divide" else scale
+
+    def _softmax(self, scores):
+        if scores.shape[-1] == 1:
+            return ops.ones_like(scores)
+        scores = ops.cast(scores, "float32")
+        if self.diagonal_mask:
+            scores = scores + FAR_BELOW * ops.eye(ops.shape(scores)[-1])
+        return ops.cast(ops.softmax(scores), self.compute_dtype)
 
     def _mask(self, count):
         """True where a query may look, (1, 1, N, N); None if everywhere."""
@@ -221,3 +245,15 @@ def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
             f"{name}={value!r} is unknown: choose from "
             f"{', '.join(map(repr, choices))}."
         )
+
+
+def _fused_kernel() -> bool:
+    """Whether `dot_product_attention` runs as one kernel on this device.
+
+    On TensorFlow and, without a GPU, on JAX it is a chain of plain
+    operations that moves axes to and fro.
+    """
+    backend = keras.backend.backend()
+    if backend == "jax":
+        return not keras.distribution.list_devices()[0].startswith("cpu")
+    return backend == "torch"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import keras
 from keras import layers, ops
 
-from .attention import PACKAGE
+from .dense import PACKAGE, TokenDense
 from .patches import (
     DIAGONAL,
     check_directions,
@@ -70,7 +70,7 @@ class ShiftedPatchTokenization(layers.Layer):
         self.directions = tuple(directions)
         self.shift_ratio = shift_ratio
         self.epsilon = epsilon
-        self.projection = layers.Dense(
+        self.projection = TokenDense(
             width,
             kernel_initializer=kernel_initializer,
             dtype=self.dtype_policy,
