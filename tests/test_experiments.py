@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from collections import Counter
 
 import experiments
 import pytest
@@ -28,6 +29,24 @@ def test_factorial_is_full_and_seeds_come_in_turn():
     assert {variant for _, variant, _ in runs} == set(FACTORS)
     assert len(runs) == 8 * len(experiments.SEEDS)
     assert [seed for *_, seed in runs] == sorted(s for *_, s in runs)
+
+
+def test_what_needs_a_gpu_is_not_for_two_cores():
+    assert not {"gpu", "speedrun", "laptop"} & set(experiments.ON_A_CPU)
+    assert experiments.ON_A_CPU[-1] == "ladder"
+    assert experiments.folder("speedrun") == experiments.RESULTS
+
+
+def test_headline_has_five_seeds_and_the_rest_three():
+    counts = Counter(run[:2] for run in experiments.STUDIES["speedrun"])
+    assert counts == {
+        ("best", "sl"): 5,
+        ("best", "vit"): 3,
+        ("best-30s", "sl"): 3,
+        ("best-9min", "sl"): 3,
+    }
+    rungs = Counter(run[:2] for run in experiments.STUDIES["ladder"])
+    assert set(rungs.values()) == {3} and len(rungs) == 10
 
 
 def test_every_committed_record_is_of_a_study():

@@ -138,7 +138,71 @@ def test_what_is_decayed(everything):
     assert moved == (set(names) if everything else {"kernel"})
 
 
-def test_it_learns(data):
+@pytest.mark.parametrize("pooling", ["mean", "token"])
+def test_muon_is_for_matrices_of_products_alone(data, pooling):
+    recipe = tiny(optimizer="muon")
+    model = dataclasses.replace(recipe.model, pooling=pooling, head_units=(8,))
+    recipe = dataclasses.replace(recipe, model=model)
+    config = recipe.config("sl", data)
+    trainer = engine._compiled(recipe, config, data, seed=0, steps=9)
+    # It keeps a second moment for what AdamW is to learn.
+    by_adam = trainer.optimizer.adam_velocities
+    pairs = zip(trainer.trainable_variables, by_adam, strict=True)
+    assert {v.path for v, slot in pairs if slot is None} == {
+        "block0_attention/qkv/kernel",
+        "block0_attention/output/kernel",
+        "block0_mlp1/kernel",
+        "block0_mlp2/kernel",
+        "head_0/kernel",
+    }
+
+
+def test_muons_step_is_orthogonal_and_of_adams_size():
+    """All singular values of a step are near one, times 0.2 sqrt(side)."""
+    recipe = tiny(optimizer="muon", schedule="constant", ema=0, weight_decay=0)
+    matrix = keras.Variable(np.zeros((24, 16), "float32"), name="kernel")
+    optimizer = make_optimizer(recipe, 9)
+    optimizer.build([matrix])
+    gradient = np.random.default_rng(0).normal(size=(24, 16))
+    optimizer.apply([ops.convert_to_tensor(gradient.astype("float32"))])
+    step = ops.convert_to_numpy(matrix) / recipe.learning_rate
+    sizes = np.linalg.svd(step, compute_uv=False) / (0.2 * 24**0.5)
+    assert (np.abs(sizes - 1) < 0.4).all()
+    assert np.sum(step * gradient) < 0
+
+
+@pytest.mark.parametrize("everything", [False, True])
+def test_muon_decays_what_adamw_does(everything):
+    recipe = tiny(
+        optimizer="muon", schedule="constant", decay_everything=everything
+    )
+    names = ["kernel", *UNDECAYED]
+    shapes = [(3, 3), (3,)]
+    variables = [
+        keras.Variable(np.ones(shape, "float32"), name=name)
+        for name in names
+        for shape in shapes
+    ]
+    optimizer = make_optimizer(recipe, 9)
+    optimizer.build(variables)
+    optimizer.apply([ops.zeros(v.shape) for v in variables])
+    kept = 1 - recipe.learning_rate * recipe.weight_decay
+    for variable in variables:
+        decayed = everything or variable.name == "kernel"
+        np.testing.assert_allclose(
+            ops.convert_to_numpy(variable), kept if decayed else 1, rtol=1e-6
+        )
+
+
+def test_unknown_optimizer_is_an_error():
+    with pytest.raises(ValueError, match=r"'sgd' is unknown: .*'muon'"):
+        make_optimizer(tiny(optimizer="sgd"), 9)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "rate"), [("adamw", 1e-2), ("muon", 3e-2)]
+)
+def test_it_learns(data, optimizer, rate):
     recipe = tiny(
         epochs=15,
         crop=0,
@@ -146,7 +210,8 @@ def test_it_learns(data):
         mix=0,
         flip=False,
         ema=0,
-        learning_rate=1e-2,
+        learning_rate=rate,
+        optimizer=optimizer,
     )
     record = train(recipe, "sl", data, report=quiet).record
     losses = record["epochs"]["loss"]
@@ -174,8 +239,9 @@ def stop_after(epochs: int):
     return report
 
 
-def test_resumes_bit_for_bit(data, tmp_path):
-    recipe = tiny()
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_resumes_bit_for_bit(data, tmp_path, optimizer):
+    recipe = tiny(optimizer=optimizer)
     whole = train(recipe, "sl", data, report=quiet)
     with pytest.raises(Stop):
         train(recipe, "sl", data, folder=tmp_path, report=stop_after(2))
@@ -211,11 +277,13 @@ def test_batches_come_in_the_order_of_seed_and_epoch(data, monkeypatch):
 @pytest.mark.skipif(
     keras.backend.backend() != "jax", reason="scanning needs JAX"
 )
-def test_scanned_epochs_have_the_losses_of_fit(data, tmp_path):
-    plain = train(tiny(), "sl", data, report=quiet)
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_scanned_epochs_have_the_losses_of_fit(data, tmp_path, optimizer):
+    recipe = tiny(optimizer=optimizer)
+    plain = train(recipe, "sl", data, report=quiet)
     with pytest.raises(Stop):
         train(
-            tiny(),
+            recipe,
             "sl",
             data,
             folder=tmp_path,
@@ -223,7 +291,7 @@ def test_scanned_epochs_have_the_losses_of_fit(data, tmp_path):
             report=stop_after(1),
         )
     scanned = train(
-        tiny(), "sl", data, folder=tmp_path, scan=True, report=quiet
+        recipe, "sl", data, folder=tmp_path, scan=True, report=quiet
     )
     for name, values in plain.record["epochs"].items():
         found = scanned.record["epochs"][name]

@@ -16,6 +16,7 @@ from safetensors import safe_open
 
 import notebooks as tool
 from vitsd_helpers import load_data, records
+from vitsd_helpers.model import build_vit
 from vitsd_helpers.patches import ALL_DIRECTIONS, CARDINAL
 from vitsd_helpers.recipes import (
     FACTORS,
@@ -68,6 +69,47 @@ def test_hash_changes_with_every_setting():
     assert recipe.hash == Recipe(**vars(recipe)).hash
     other = dataclasses.replace(recipe, weight_decay=0.051)
     assert other.hash != recipe.hash
+
+
+def test_settings_younger_than_the_records_change_no_old_hash():
+    """At their defaults they are left out; else they count."""
+    recipe = get_recipe("quick")
+    assert recipe.hash == "cfc5a60b8fbe"
+    later = {"optimizer", "keep_tokens", "keep_until"}
+    assert not later & recipe.settings.keys()
+    muon = dataclasses.replace(recipe, optimizer="muon")
+    assert muon.settings == recipe.settings | {"optimizer": "muon"}
+    dropping = dataclasses.replace(recipe, keep_tokens=0.5, keep_until=0.5)
+    assert len({recipe.hash, muon.hash, dropping.hash}) == 3
+    fields = {field.name for field in dataclasses.fields(Recipe)}
+    assert fields == recipe.settings.keys() | later
+
+
+@pytest.mark.parametrize(
+    ("name", "limit", "images"),
+    [
+        ("best-30s", 3_000_000, 2_000_000),
+        ("best", 3_000_000, 15_000_000),
+        ("best-9min", 4_000_000, 30_000_000),
+        ("ladder-2", 500_000, 100_000),
+        ("ladder-4", 500_000, 200_000),
+        ("ladder-8", 500_000, 400_000),
+        ("ladder-16", 500_000, 800_000),
+    ],
+)
+def test_rungs_of_the_ladder(name, limit, images):
+    """Parameters with 100 classes, and images seen, to one in a hundred."""
+    recipe = get_recipe(name)
+    assert build_vit(recipe.model).count_params() <= limit
+    seen = epoch_steps(recipe, 50_000) * recipe.batch_size * recipe.epochs
+    assert seen == pytest.approx(images, rel=0.01)
+    assert not recipe.held_out and not recipe.train_images
+
+
+def test_seeds_rung_is_one_pass_with_its_settings():
+    seed, rung = get_recipe("seed-as-printed"), get_recipe("ladder-seed")
+    name = {"name": "ladder-seed", "epochs": 1}
+    assert rung == dataclasses.replace(seed, **name)
 
 
 def test_config_fits_the_data(digits):
@@ -314,7 +356,7 @@ def test_committed_records(name):
         recipe["name"], record["variant"], record["seed"]
     )
     current = get_recipe(recipe["name"])
-    assert json.loads(json.dumps(dataclasses.asdict(current))) == recipe
+    assert json.loads(json.dumps(current.settings)) == recipe
     assert record["recipe_hash"] == current.hash
     assert {len(v) for v in record["epochs"].values()} == {recipe["epochs"]}
     assert record["commit"] and "dirty" not in record["commit"]

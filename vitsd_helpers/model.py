@@ -6,6 +6,8 @@ import keras
 from keras import layers
 
 from .attention import LocalitySelfAttention
+from .dense import TokenDense
+from .dropping import TokenDropping
 from .patches import DIAGONAL
 from .tokenizer import PACKAGE, PatchEncoder, ShiftedPatchTokenization
 
@@ -169,7 +171,11 @@ class PixelNormalization(layers.Normalization):
         )
 
 
-def build_vit(config: ViTConfig, name: str | None = None) -> keras.Model:
+def build_vit(
+    config: ViTConfig,
+    name: str | None = None,
+    dropping: TokenDropping | None = None,
+) -> keras.Model:
     """A vision transformer that maps pixels 0..255 to logits.
 
     Normalisation and resizing are inside the model, augmentation is not.
@@ -177,12 +183,22 @@ def build_vit(config: ViTConfig, name: str | None = None) -> keras.Model:
     Args:
         config: see `ViTConfig`; `PRESETS` holds ready ones.
         name: of the model.
+        dropping: stands before the blocks, for training alone.
 
     Returns:
         A functional model from (B, input_size, input_size, channels), uint8
         or float on the scale 0..255, to logits (B, num_classes).
+
+    Raises:
+        ValueError: for `dropping` with the pooling "flatten", which needs
+            every token in its place.
     """
     c = config
+    if dropping is not None and c.pooling == "flatten":
+        raise ValueError(
+            "pooling='flatten' needs every token in its place, so none can "
+            "be dropped: choose pooling 'mean' or 'token', or keep_tokens=1."
+        )
     shape = (c.input_size, c.input_size, c.channels)
     inputs = keras.Input(shape, name="images")
     variance = [s * s for s in c.std]
@@ -207,6 +223,8 @@ def build_vit(config: ViTConfig, name: str | None = None) -> keras.Model:
         else keras.initializers.RandomNormal(stddev=c.position_init),
         name="encoder",
     )(x)
+    if dropping is not None:
+        x = dropping(x)
     for index in range(c.depth):
         x = _block(x, c, f"block{index}")
     x = _norm(c, "norm")(x)
@@ -259,7 +277,7 @@ def _norm(c: ViTConfig, name: str):
 
 
 def _dense(c: ViTConfig, units: int, name: str, **kwargs):
-    return layers.Dense(
+    return TokenDense(
         units, kernel_initializer=c.kernel_init, name=name, **kwargs
     )
 

@@ -43,7 +43,7 @@ def make_record(
         A dictionary that JSON can hold.
     """
     return {
-        "recipe": dataclasses.asdict(recipe),
+        "recipe": recipe.settings,
         "recipe_hash": recipe.hash,
         "variant": variant,
         "model": VARIANTS[variant],
@@ -159,13 +159,19 @@ def results_folder() -> Path:
 def read_records(
     folder: str | os.PathLike | None = None,
 ) -> dict[str, dict]:
-    """All records below a folder, by file name without its ending.
+    """All records of trainings below a folder, by name without an ending.
+
+    The folder "bench" in it holds those of the benchmark: not these.
 
     Args:
         folder: without it, the book's own records are read.
     """
-    paths = sorted(Path(folder or results_folder()).rglob("*.json"))
-    return {path.stem: json.loads(path.read_text()) for path in paths}
+    folder = Path(folder or results_folder())
+    return {
+        path.stem: json.loads(path.read_text())
+        for path in sorted(folder.rglob("*.json"))
+        if path.parent != folder / "bench"
+    }
 
 
 def read_labels() -> tuple[np.ndarray, tuple[str, ...]]:

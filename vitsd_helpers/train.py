@@ -20,7 +20,8 @@ from keras import ops
 from . import augment
 from .checkpoint import Checkpoints
 from .data import ImageData
-from .model import build_vit
+from .dropping import TokenDropping
+from .model import ViTConfig, build_vit
 from .progress import Progress
 from .recipes import Recipe
 from .records import make_record, record_name, write_record
@@ -29,6 +30,9 @@ from .weights import save_weights
 #: Names of variables that weight decay leaves alone: biases, norms,
 #: positions, class token and temperatures.
 UNDECAYED = ("bias", "gamma", "beta", "position", "token", "temperature")
+#: In the paths of the matrices that Muon leaves to AdamW: what comes in,
+#: what goes out, and tables that are no products' matrices.
+NOT_MUONS = ("tokenizer", "position", "token", "temperature", "logits")
 
 
 class Trainer(keras.Model):
@@ -67,6 +71,18 @@ class Trainer(keras.Model):
             for v in (*self.variables, *self.optimizer.variables)
             if not any(v is d for d in data)
         ]
+
+    def drop_tokens(self, wanted: bool) -> bool:
+        """Have training drop tokens or not.
+
+        Returns:
+            Whether that is new: then the step must be compiled anew.
+        """
+        found = [x for x in self.model.layers if isinstance(x, TokenDropping)]
+        new = any(layer.active != wanted for layer in found)
+        for layer in found:
+            layer.active = wanted
+        return new
 
     def call(self, indices, training=False):
         r = self.recipe
@@ -145,11 +161,14 @@ class Run:
 
 
 def make_optimizer(recipe: Recipe, steps: int) -> keras.Optimizer:
-    """AdamW with the recipe's schedule, decay and averaging.
+    """The recipe's optimiser with its schedule, decay and averaging.
 
     Args:
-        recipe: gives peak rate, schedule, warm-up, decay and EMA.
+        recipe: gives optimiser, peak rate, schedule, warm-up, decay, EMA.
         steps: of the whole run; the cosine ends at zero after them.
+
+    Raises:
+        ValueError: for an unknown optimiser.
     """
     rate = recipe.learning_rate
     if recipe.schedule == "cosine":
@@ -160,12 +179,28 @@ def make_optimizer(recipe: Recipe, steps: int) -> keras.Optimizer:
             warmup_steps=warmup,
             decay_steps=steps - warmup,
         )
-    optimizer = keras.optimizers.AdamW(
-        rate,
-        weight_decay=recipe.weight_decay,
-        use_ema=bool(recipe.ema),
-        ema_momentum=recipe.ema or 0.99,
-    )
+    settings = {
+        "learning_rate": rate,
+        "weight_decay": recipe.weight_decay,
+        "use_ema": bool(recipe.ema),
+        "ema_momentum": recipe.ema or 0.99,
+    }
+    if recipe.optimizer == "adamw":
+        optimizer = keras.optimizers.AdamW(**settings)
+    elif recipe.optimizer == "muon":
+        # Its steps are scaled to the size of Adam's (Liu et al. 2025), so
+        # one rate and one decay serve both.
+        optimizer = keras.optimizers.Muon(
+            **settings,
+            adam_weight_decay=recipe.weight_decay,
+            rms_rate=0.2,
+            exclude_layers=list(NOT_MUONS),
+        )
+    else:
+        raise ValueError(
+            f"optimizer={recipe.optimizer!r} is unknown: choose 'adamw' or "
+            "'muon'."
+        )
     if not recipe.decay_everything:
         optimizer.exclude_from_weight_decay(var_names=list(UNDECAYED))
     return optimizer
@@ -284,7 +319,7 @@ def _compiled(recipe, config, data, seed, steps) -> Trainer:
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(recipe.precision)
     try:
-        model = build_vit(config)
+        model = build_vit(config, dropping=_dropping(recipe, config))
     finally:
         keras.config.set_dtype_policy(policy)
     trainer = Trainer(model, data, recipe, seed)
@@ -305,6 +340,15 @@ def _compiled(recipe, config, data, seed, steps) -> Trainer:
     return trainer
 
 
+def _dropping(recipe, config: ViTConfig) -> TokenDropping | None:
+    """The layer that drops tokens, if the recipe wants it to."""
+    if not recipe.full_from:
+        return None
+    return TokenDropping(
+        recipe.keep_tokens, class_token=config.pooling == "token"
+    )
+
+
 def _run_steps(trainer, batches, keeper, done, epochs) -> None:
     """Train step by step, with Keras's `fit`."""
     trainer.fit(
@@ -322,11 +366,11 @@ def _run_scanned(trainer, batches, keeper, done, epochs) -> None:
     from .scan import EpochScan
 
     keeper.set_model(trainer)
-    start = time.perf_counter()
-    run_epoch = EpochScan(trainer, batches.order, batches.batch_size)
-    keeper.compiled(time.perf_counter() - start)
     for epoch in range(done, epochs):
         keeper.on_epoch_begin(epoch)
+        if not keeper.warm:
+            run_epoch = EpochScan(trainer, batches.order, batches.batch_size)
+            keeper.compiled()
         logs = run_epoch(batches.order)
         keeper.bar.advance(len(batches.order))
         means = {name: float(values.mean()) for name, values in logs.items()}
@@ -363,7 +407,8 @@ class _Epochs(keras.utils.PyDataset):
 class _Keeper(keras.callbacks.Callback):
     """After every epoch: check the loss, keep the state, report.
 
-    The first step of a start, which compiles, is timed apart.
+    The first step of a start, which compiles, is timed apart; so is the
+    first with all tokens, if some were dropped before.
     """
 
     def __init__(self, recipe, batches, state, checkpoints, bar):
@@ -374,24 +419,30 @@ class _Keeper(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self.batches.start(epoch)
-        # Torch's dropout draws from the global state, which no variable
-        # holds: start it from seed and epoch.
-        seeds = np.random.SeedSequence((self.batches.seed, epoch))
-        words = seeds.generate_state(1)
-        keras.utils.set_random_seed(int(words[0]))
+        if keras.backend.backend() == "torch":
+            # Its dropout draws from the global state, which no variable
+            # holds: start it from seed and epoch. Elsewhere it would change
+            # nothing, and TensorFlow would prepare its functions anew.
+            seeds = np.random.SeedSequence((self.batches.seed, epoch))
+            words = seeds.generate_state(1)
+            keras.utils.set_random_seed(int(words[0]))
         self.steps = self.batches.steps
         self.start = time.perf_counter()
+        if self.model.drop_tokens(epoch < self.recipe.full_from):
+            self.model.make_train_function(force=True)
+            self.warm = False
 
     def on_train_batch_end(self, batch, logs=None):
         if not self.warm:
-            self.compiled(time.perf_counter() - self.start)
+            self.compiled()
             self.steps -= 1
-            self.start = time.perf_counter()
         self.bar.advance(self.recipe.batch_size)
 
-    def compiled(self, seconds: float) -> None:
-        self.warm = True
-        self.state["compile_seconds"] += seconds
+    def compiled(self) -> None:
+        """All the time since the epoch began went into compiling."""
+        now = time.perf_counter()
+        self.state["compile_seconds"] += now - self.start
+        self.start, self.warm = now, True
 
     def on_epoch_end(self, epoch, logs=None):
         state, loss = self.state, logs["loss"]

@@ -56,17 +56,27 @@ STUDIES = {
         *grid(["seed-2022", "paper"], PAIR, (1, 2)),
         *grid(["seed-as-printed"], PAIR),
     ],
+    "ladder": grid(
+        [*(f"ladder-{n}" for n in (2, 4, 8, 16)), "ladder-seed"], PAIR
+    ),
+    "speedrun": [
+        *grid(["best-30s", "best", "best-9min"], ["sl"]),
+        *grid(["best"], ["vit"]),
+        *grid(["best"], ["sl"], (3, 4)),
+    ],
 }
+#: Studies whose records stand by themselves.
+MAIN = ("laptop", "gpu", "speedrun")
 #: Studies that two cores can do.
-ON_A_CPU = [name for name in STUDIES if name not in ("gpu", "laptop")]
+ON_A_CPU = [name for name in STUDIES if name not in MAIN]
 #: Runs whose weights are kept.
 KEPT = {("epochs-50000", "vit", 0), ("epochs-50000", "sl", 0)}
-KEPT |= {("paper", "vit", 0), ("paper", "sl", 0)}
+KEPT |= {("paper", "vit", 0), ("paper", "sl", 0), ("best", "sl", 0)}
 
 
 def folder(study: str) -> Path:
     """Where the records of a study lie."""
-    return RESULTS if study in ("gpu", "laptop") else RESULTS / "studies"
+    return RESULTS if study in MAIN else RESULTS / "studies"
 
 
 def done(study: str, run: tuple[str, str, int]) -> bool:

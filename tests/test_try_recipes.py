@@ -1,0 +1,51 @@
+"""Trials of changed recipes on the held-out split."""
+
+import dataclasses
+import json
+
+import pytest
+import try_recipes
+
+from vitsd_helpers.recipes import get_recipe
+
+QUICK = get_recipe("quick")
+
+
+def test_trial_is_the_changed_recipe_on_held_out_images():
+    text = 'deep={"optimizer": "muon", "model": {"depth": 3}}'
+    recipe = try_recipes.parse_trial(QUICK, text)
+    assert recipe == dataclasses.replace(
+        QUICK,
+        name="quick-deep",
+        optimizer="muon",
+        held_out=5_000,
+        model=dataclasses.replace(QUICK.model, depth=3),
+    )
+
+
+@pytest.mark.parametrize(
+    "text", ["plain", 'a={"optimiser": "muon"}', "a=[1]", 'a={"model": 3}']
+)
+def test_mistyped_trial_is_an_error(text):
+    with pytest.raises(ValueError, match="is not NAME=JSON"):
+        try_recipes.parse_trial(QUICK, text)
+
+
+def test_trial_leaves_a_record_and_is_not_run_again(tmp_path, monkeypatch):
+    text = 'short={"epochs": 1, "held_out": 100, "train_images": 128}'
+    recipe = try_recipes.parse_trial(QUICK, text)
+    record = try_recipes.run_trial(recipe, "sl", 0, tmp_path)
+    assert record["tested_on"] == "held out"
+    assert record["test_images"] == 100
+    path = tmp_path / "quick-short-sl-seed0.json"
+    assert json.loads(path.read_text()) == json.loads(json.dumps(record))
+    assert f"{record['test']['top1']:.2%}" in try_recipes.row(record)
+    assert not list((tmp_path / ".checkpoints").iterdir())
+    runs = []
+    monkeypatch.setattr(try_recipes, "train", lambda *a, **k: runs.append(a))
+    assert try_recipes.run_trial(recipe, "sl", 0, tmp_path)["finished"]
+    assert not runs
+    other = dataclasses.replace(recipe, batch_size=32)
+    with pytest.raises(AttributeError):  # it wants to train
+        try_recipes.run_trial(other, "sl", 0, tmp_path)
+    assert len(runs) == 1
