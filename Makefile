@@ -8,7 +8,7 @@ BIN := .venv/bin
 export TF_ENABLE_ONEDNN_OPTS ?= 0
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: book onepage serve test test-jax run train studies badges lock clean
+.PHONY: book onepage serve test test-jax run train studies bench badges lock clean
 
 book: .venv/ready
 	$(BIN)/jupyter-book build . -W --keep-going -n
@@ -53,11 +53,21 @@ train: .venv/ready
 	$(BIN)/python book/tools/notebooks.py publish book/runs/05_$(RECIPE).ipynb
 
 # The runs behind chapters 6 to 9 that have no record: hours to days.
-# On a GPU: make studies STUDIES=gpu
+# On a GPU: make studies STUDIES="gpu speedrun"
 STUDIES ?=
 WORKERS ?= 1
 studies: .venv/ready
 	$(BIN)/python book/tools/experiments.py run $(STUDIES) --workers $(WORKERS)
+
+# Images a second of our models, the Keras example and vit-pytorch, for the
+# page "Speed". Beside TensorFlow it measures what is installed:
+#   .venv/bin/pip install -c requirements.txt torch jax
+#   .venv/bin/pip install --no-deps vit-pytorch einops
+# Or elsewhere: make bench BENCH="--python torch=PATH --python jax=PATH"
+BENCH ?=
+bench: export TF_ENABLE_ONEDNN_OPTS = 1
+bench: .venv/ready
+	$(BIN)/python book/tools/bench.py $(BENCH)
 
 # Write the repository's address, set in _config.yml, into the notebooks.
 badges: .venv/ready

@@ -1,0 +1,194 @@
+"""Sphinx: tables and figures of the benchmark, made from its records.
+
+The directive ``{bench} PART`` shows one part of every record in
+`book/results/bench/`, the devices one after another: a section of
+`bench_record.SECTIONS` as table and figure, or "goals", "kernels" or
+"origin". Without a record it says how to make one.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import bench_record
+import matplotlib.pyplot as plt
+from docutils import nodes
+from matplotlib.figure import Figure
+from records import RecordsDirective
+from sphinx.util.docutils import SphinxDirective
+
+from vitsd_helpers.plots import COLOURS, GREY, STYLES, set_style
+
+#: How the backends look: colour and marker. The reference is grey.
+LOOKS = {
+    "torch": (COLOURS[1], "s"),
+    "tensorflow": (COLOURS[0], "o"),
+    "jax": (COLOURS[2], "^"),
+}
+WAITING = "This machine's figures wait for a record: make bench writes one."
+#: Sizes that the growth section changes: axis, and the size of a contender.
+GROWTH: dict[str, tuple[str, Callable[[dict], int]]] = {
+    "patch": ("tokens", bench_record.tokens),
+    "width": ("width", lambda c: c["config"]["width"]),
+    "batch": ("batch", lambda c: c["batch"]),
+}
+
+
+def draw_rates(record: dict, section: str) -> tuple[Figure, str]:
+    """Images a second of a section's contenders, and the alt text."""
+    members = [c for c in record["contenders"] if c["section"] == section]
+    references = {c["reference"] for c in members}
+    figure, axis = plt.subplots(figsize=(6.4, 0.8 + 0.34 * len(members)))
+    for row, c in enumerate(members):
+        spread = bench_record.rate(c)
+        colour, marker = LOOKS[c["backend"]]
+        if c["name"] in references:
+            colour, marker = GREY, "D"
+            axis.axvline(spread.median, color=GREY, lw=1, ls=":")
+        axis.errorbar(
+            spread.median,
+            row,
+            xerr=[
+                [spread.median - spread.low],
+                [spread.high - spread.median],
+            ],
+            fmt=marker,
+            color=colour,
+            capsize=3,
+        )
+    labels = [f"{c['title']}, {c['backend']}" for c in members]
+    axis.set_yticks(range(len(members)), labels)
+    axis.invert_yaxis()
+    axis.set_xlim(left=0)
+    axis.set_xlabel("images per second")
+    rates = [bench_record.rate(c).median for c in members]
+    said = ", ".join(
+        f"{label} {rate:.0f}"
+        for label, rate in zip(labels, rates, strict=True)
+    )
+    return figure, f"Images per second with quartiles: {said}."
+
+
+def draw_growth(record: dict) -> tuple[Figure, str]:
+    """Milliseconds for an image over each size, and the alt text."""
+    members = [c for c in record["contenders"] if c["section"] == "growth"]
+    figure, axes = plt.subplots(1, 3, figsize=(7.2, 2.9), sharey=True)
+    said = []
+    lines = zip(axes, GROWTH.items(), COLOURS, STYLES, strict=False)
+    for axis, (word, (label, size)), colour, style in lines:
+        some = sorted(
+            (c for c in members if c["name"].split("-")[1] in (word, "base")),
+            key=size,
+        )
+        sizes = [size(c) for c in some]
+        times = [1000 / bench_record.rate(c).median for c in some]
+        axis.plot(sizes, times, style, marker="o", color=colour)
+        axis.set(xscale="log", yscale="log", xlabel=label)
+        axis.set_xticks(sizes, map(str, sizes))
+        axis.minorticks_off()
+        pairs = zip(sizes, times, strict=True)
+        said += [f"{label} {x}: {y:.1f} ms" for x, y in pairs]
+    axes[0].set_ylabel("ms for an image")
+    axes[0].yaxis.set_major_formatter("{x:g}")
+    return figure, f"Training time for an image: {', '.join(said)}."
+
+
+class BenchDirective(SphinxDirective):
+    required_arguments = 1
+
+    def run(self):
+        part = self.arguments[0]
+        make = {
+            "goals": self.goals,
+            "kernels": self.kernels,
+            "origin": self.origin,
+        }.get(part)
+        if make is None and part not in bench_record.SECTIONS:
+            known = ["goals", "kernels", "origin", *bench_record.SECTIONS]
+            raise self.error(f"no part {part!r}: choose from {known}")
+        records = bench_record.read()
+        self.env.note_reread()
+        if not records:
+            return [nodes.paragraph(text=WAITING)]
+        found = []
+        for path, record in records.items():
+            self.env.note_dependency(str(path))
+            shown = make(record) if make else self.section(path, record, part)
+            if shown and len(records) > 1:
+                found.append(nodes.rubric(text=record["device"]))
+            found += shown
+        return found
+
+    def section(self, path: Path, record: dict, name: str) -> list:
+        rows = bench_record.table(record, name)
+        if not rows:
+            return []
+        with plt.rc_context():
+            set_style()
+            if name == "growth":
+                figure, alt = draw_growth(record)
+            else:
+                figure, alt = draw_rates(record, name)
+            image = self.save(figure, f"{path.stem}-{name}.png", alt)
+        return [image, RecordsDirective.table(rows)]
+
+    def save(self, figure: Figure, name: str, alt: str) -> nodes.image:
+        """Write a figure beside the doctrees; Sphinx takes it from there."""
+        path = Path(self.env.doctreedir) / "bench" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path)
+        plt.close(figure)
+        uri = Path(os.path.relpath(path, self.env.srcdir)).as_posix()
+        return nodes.image(uri=f"/{uri}", alt=alt)
+
+    @staticmethod
+    def goals(record: dict) -> list:
+        found = bench_record.goals(record)
+        if not found:
+            return []
+        header = ("training", "goal, times", "reached", "")
+        rows = [header, *(goal.row for goal in found)]
+        return [RecordsDirective.table(rows)]
+
+    @staticmethod
+    def kernels(record: dict) -> list:
+        rows = [("model", "on", "", "fused attention kernels")]
+        for c in record["contenders"]:
+            if c["section"] in bench_record.PROFILED:
+                names = c["attention_kernels"]
+                text = "no profile" if names is None else ", ".join(names)
+                rows.append(
+                    (
+                        c["title"],
+                        c["backend"],
+                        "training" if c["mode"] == "train" else "inference",
+                        text or "none: two products and a softmax",
+                    )
+                )
+        return [RecordsDirective.table(rows)] if len(rows) > 1 else []
+
+    @staticmethod
+    def origin(record: dict) -> list:
+        packages = {}
+        for backend, versions in record["versions"].items():
+            names = ("keras", backend, f"{backend}-cpu", "vit-pytorch")
+            packages |= {n: versions[n] for n in names if n in versions}
+        options = record["options"]
+        missing = [item["what"] for item in record["missing"]]
+        text = (
+            f"{record['device']}, {record['threads']} threads, "
+            f"{', '.join(f'{n} {v}' for n, v in packages.items())}, "
+            f"{options['precision']}, batches of {options['batch']}, "
+            f"{options['rounds']} rounds of {options['steps']} steps, "
+            f"{record['date']}, commit {(record['commit'] or '?')[:7]}; "
+            f"the fastest product does "
+            f"{bench_record.peak(record) / 1e9:,.0f} GFLOP/s."
+        )
+        if missing:
+            text += f" Not measured: {', '.join(missing)}."
+        return [nodes.paragraph(text=text)]
+
+
+def setup(app):
+    app.add_directive("bench", BenchDirective)
+    return {"parallel_read_safe": True}

@@ -1,0 +1,266 @@
+"""What a record of the benchmark says: rates, ratios, shares of the peak.
+
+A record holds what was measured: the seconds of every turn of every
+contender. All else is worked out here, the same for the printed tables and
+for the page. Ratios are taken within a round, where both contenders met the
+same state of the machine.
+"""
+
+import json
+import re
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+
+FOLDER = Path(__file__).parents[1] / "results" / "bench"
+#: Which contenders ran together, and what they did.
+SECTIONS = {
+    "train": "Training: 32 px, patch 4, width 192, depth 9, 12 heads",
+    "infer": "Inference: the same models",
+    "seed-train": "Training the Keras example: 72 px, patch 6",
+    "seed-infer": "Inference with the Keras example",
+    "ways": "One thing done another way, training",
+    "growth": "How the cost of training grows",
+}
+#: Sections whose contenders are profiled.
+PROFILED = ("train", "infer")
+#: Settings of the libraries that change their speed.
+ENVIRONMENT = (
+    "OMP_NUM_THREADS",
+    "TF_ENABLE_ONEDNN_OPTS",
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_XLA_FLAGS",
+    "XLA_FLAGS",
+)
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A median with its quartiles."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: list[float]) -> "Spread":
+        if len(values) == 1:
+            return cls(values[0], values[0], values[0])
+        low, median, high = statistics.quantiles(
+            values, n=4, method="inclusive"
+        )
+        return cls(median, low, high)
+
+    def __format__(self, spec: str) -> str:
+        low, median, high = (
+            format(x, spec) for x in (self.low, self.median, self.high)
+        )
+        return f"{median} [{low}, {high}]"
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What the book's code is meant to reach, and what it did."""
+
+    text: str
+    target: float
+    reached: Spread
+
+    @property
+    def met(self) -> bool:
+        return self.reached.median >= self.target
+
+    @property
+    def row(self) -> tuple[str, str, str, str]:
+        """A row of a table of goals."""
+        return (
+            self.text,
+            f"{self.target:.2f}",
+            f"{self.reached:.2f}",
+            "met" if self.met else "missed",
+        )
+
+
+def write(record: dict, folder: Path) -> Path:
+    """Write a record, named after its device.
+
+    A file is complete or absent: it is written aside, then renamed.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    slug = re.sub(r"[^a-z0-9]+", "-", record["device"].lower()).strip("-")
+    aside = folder / f"{slug}.json.part"
+    aside.write_text(json.dumps(record, indent=1) + "\n")
+    return aside.replace(folder / f"{slug}.json")
+
+
+def read(folder: Path = FOLDER) -> dict[Path, dict]:
+    """The records in a folder, those of CPUs first."""
+    found = {
+        path: json.loads(path.read_text())
+        for path in sorted(folder.glob("*.json"))
+    }
+    return dict(sorted(found.items(), key=lambda item: not item[1]["on_cpu"]))
+
+
+def contender(record: dict, name: str) -> dict | None:
+    """A contender that ran, by name."""
+    return next((c for c in record["contenders"] if c["name"] == name), None)
+
+
+def rates(contender: dict) -> dict[int, float]:
+    """Images a second, by round."""
+    images = contender["batch"] * contender["steps"]
+    pairs = zip(contender["rounds"], contender["seconds"], strict=True)
+    return {number: images / seconds for number, seconds in pairs}
+
+
+def rate(contender: dict) -> Spread:
+    """Images a second over all rounds."""
+    return Spread.of(list(rates(contender).values()))
+
+
+def ratio(record: dict, name: str, reference: str | None) -> Spread | None:
+    """How many times as fast as the reference, over the rounds of both.
+
+    None if one is missing.
+
+    Raises:
+        ValueError: if the two never met in a round.
+    """
+    one, other = contender(record, name), contender(record, reference)
+    if one is None or other is None:
+        return None
+    ours, theirs = rates(one), rates(other)
+    both = ours.keys() & theirs.keys()
+    if not both:
+        raise ValueError(
+            f"{name} of {one['section']!r} and {reference} of "
+            f"{other['section']!r} never met in a round: only contenders "
+            "of one group compare."
+        )
+    return Spread.of([ours[n] / theirs[n] for n in sorted(both)])
+
+
+def flop(contender: dict) -> int:
+    """FLOP for one image: the forward pass, in training three of them."""
+    passes = 3 if contender["mode"] == "train" else 1
+    return 2 * passes * contender["multiply_adds"]
+
+
+def peak(record: dict) -> float:
+    """FLOP a second of the fastest product, in the record's precision."""
+    dtype = record["options"]["precision"].removeprefix("mixed_")
+    found = (p.get(dtype, 0.0) for p in record["products"].values())
+    return max(found, default=0.0)
+
+
+def share_of_peak(record: dict, contender: dict) -> float:
+    """How much of the fastest product's rate the model's products reach."""
+    return rate(contender).median * flop(contender) / peak(record)
+
+
+def best(
+    record: dict, model: str, section: str, backend: str = ""
+) -> dict | None:
+    """Our fastest contender with a model, over backends or on one."""
+    found = [
+        c
+        for c in record["contenders"]
+        if (c["code"], c["model"], c["section"]) == ("ours", model, section)
+        and backend in ("", c["backend"])
+    ]
+    return max(found, key=lambda c: rate(c).median, default=None)
+
+
+def table(record: dict, section: str) -> list[tuple[str, ...]]:
+    """The rows of a section, its header first; empty if none ran."""
+    members = [c for c in record["contenders"] if c["section"] == section]
+    if not members:
+        return []
+    if section == "growth":
+        return growth_table(record, members)
+    rows = [
+        (
+            "model",
+            "on",
+            "images/s",
+            "times the reference",
+            "share of peak",
+            "memory, GiB",
+            "first turn, s",
+        )
+    ]
+    for c in members:
+        times = ratio(record, c["name"], c["reference"])
+        rows.append(
+            (
+                c["title"],
+                c["backend"],
+                f"{rate(c):.0f}",
+                f"{times:.2f}" if times else "reference",
+                f"{share_of_peak(record, c):.0%}",
+                f"{c['peak_bytes'] / GIB:.1f}",
+                f"{c['compile_seconds']:.0f}",
+            )
+        )
+    return rows
+
+
+def growth_table(record: dict, members: list[dict]) -> list[tuple[str, ...]]:
+    """What one size does to the cost of an image."""
+    header = ("size", "tokens", "images/s", "time", "arithmetic")
+    rows = [(*header, "memory, GiB")]
+    base = contender(record, "growth-base")
+    for c in members:
+        # The base is as many times as fast as this takes longer.
+        times = ratio(record, "growth-base", c["name"])
+        more = base and c["multiply_adds"] / base["multiply_adds"]
+        rows.append(
+            (
+                c["title"],
+                f"{tokens(c)}",
+                f"{rate(c):.0f}",
+                f"{times:.2f}" if times else "",
+                f"{more:.2f}" if more else "",
+                f"{c['peak_bytes'] / GIB:.1f}",
+            )
+        )
+    return rows
+
+
+def tokens(contender: dict) -> int:
+    """How many tokens the contender's model has."""
+    config = contender["config"]
+    patches = (config["image_size"] // config["patch_size"]) ** 2
+    return patches + (config["pooling"] == "token")
+
+
+def goals(record: dict) -> list[Goal]:
+    """What was aimed at on a CPU, as far as the contenders ran."""
+    if not record["on_cpu"]:
+        return []
+    wanted = []
+    sl = best(record, "sl", "train")
+    if sl:
+        text = f"SL-ViT on {sl['backend']} against vit-pytorch"
+        wanted.append((text, 1.3, sl["name"], sl["reference"]))
+    sl = best(record, "sl", "train", "tensorflow")
+    if sl:
+        text = "SL-ViT on tensorflow against vit-pytorch"
+        wanted.append((text, 1.0, sl["name"], sl["reference"]))
+    for backend in record["versions"]:
+        pair = [best(record, m, "train", backend) for m in ("sl", "vit")]
+        if all(pair):
+            text = f"SL-ViT against our ViT, both on {backend}"
+            wanted.append((text, 0.95, *(c["name"] for c in pair)))
+    for model, title in (("vit", "ViT"), ("sl", "SL-ViT")):
+        ours = best(record, model, "seed-train")
+        if ours:
+            text = f"the example's {title}, our code on {ours['backend']}"
+            wanted.append((text, 2.0, ours["name"], ours["reference"]))
+    return [
+        Goal(text, target, reached)
+        for text, target, *names in wanted
+        if (reached := ratio(record, *names)) is not None
+    ]
