@@ -279,7 +279,8 @@ _BEST = replace(
     mix=0.8,
     cutmix=0.75,
 )
-#: The rungs for two cores: one recipe, N passes over all images.
+#: The rungs for two cores: one recipe, N passes over all images. Optimiser
+#: and rate are the best of the trials in `book/results/trials`.
 _LADDER = replace(
     _STUDY,
     name="ladder-2",
@@ -287,6 +288,8 @@ _LADDER = replace(
     epoch_images=0,
     train_images=0,
     batch_size=128,
+    optimizer="muon",
+    learning_rate=6e-3,
 )
 
 

@@ -17,6 +17,9 @@ from .data import ImageData
 from .model import ViTConfig
 from .recipes import VARIANTS, Recipe
 
+#: Folders beside the results: the benchmark's records, and the trials by
+#: which a recipe was chosen.
+APART = ("bench", "trials")
 PACKAGES = ("keras", "tensorflow", "tensorflow-cpu", "jax", "torch", "numpy")
 
 
@@ -161,7 +164,7 @@ def read_records(
 ) -> dict[str, dict]:
     """All records of trainings below a folder, by name without an ending.
 
-    The folder "bench" in it holds those of the benchmark: not these.
+    What lies in the folders `APART` of it is left out.
 
     Args:
         folder: without it, the book's own records are read.
@@ -170,7 +173,7 @@ def read_records(
     return {
         path.stem: json.loads(path.read_text())
         for path in sorted(folder.rglob("*.json"))
-        if path.parent != folder / "bench"
+        if path.relative_to(folder).parts[0] not in APART
     }
 
 

@@ -39,7 +39,7 @@ TOOLS = Path(__file__).parent
 ROOT = TOOLS.parents[1]
 BACKENDS = ("torch", "tensorflow", "jax")
 #: What a contender is reckoned to take of the memory.
-EACH_BYTES = 5 * 2**29
+EACH_BYTES = 2**32
 #: The peer's modules, and the packages that they are in.
 PEER = {"vit_pytorch": "vit-pytorch", "einops": "einops"}
 TITLES = {"vit": "ViT", "sl": "SL-ViT"}
@@ -311,23 +311,34 @@ def groups(
 ) -> Iterator[list[Contender]]:
     """Split a section so that few enough live at once.
 
-    The contenders of a backend stay together, and the references take part
-    in every group: their ratios are of one round.
+    Whom a contender is compared with takes part in its group, and so does
+    its twin, the other model in the same setting: their ratios are of one
+    round.
     """
+    by_name = {c.name: c for c in section}
     wanted = {c.reference for c in section}
-    references = [c for c in section if c.name in wanted]
-    others = [c for c in section if c.name not in wanted]
-    if not others:
-        yield references
+
+    def whole(members: list[Contender]) -> list[Contender]:
+        """With their references."""
+        names = dict.fromkeys(c.reference for c in members if c.reference)
+        return [by_name[name] for name in names] + members
+
+    twins: dict[tuple, list[Contender]] = {}
+    for c in section:
+        if c.name not in wanted:
+            rest = re.sub("(^|-)(vit|sl)-", "", c.name)
+            key = (BACKENDS.index(c.backend), rest)
+            twins.setdefault(key, []).append(c)
+    if not twins:
+        yield [c for c in section if c.name in wanted]
         return
-    units = [[c for c in others if c.backend == name] for name in BACKENDS]
-    group = []
-    for unit in filter(None, units):
-        if group and len(references) + len(group) + len(unit) > together:
-            yield references + group
+    group: list[Contender] = []
+    for _, pair in sorted(twins.items()):
+        if group and len(whole(group + pair)) > together:
+            yield whole(group)
             group = []
-        group = group + unit
-    yield references + group
+        group = group + pair
+    yield whole(group)
 
 
 class Failed(Exception):

@@ -250,10 +250,11 @@ def goals(record: dict) -> list[Goal]:
         text = "SL-ViT on tensorflow against vit-pytorch"
         wanted.append((text, 1.0, sl["name"], sl["reference"]))
     for backend in record["versions"]:
-        pair = [best(record, m, "train", backend) for m in ("sl", "vit")]
-        if all(pair):
+        sl = best(record, "sl", "train", backend)
+        if sl:
             text = f"SL-ViT against our ViT, both on {backend}"
-            wanted.append((text, 0.95, *(c["name"] for c in pair)))
+            twin = sl["name"].replace("sl", "vit", 1)
+            wanted.append((text, 0.95, sl["name"], twin))
     for model, title in (("vit", "ViT"), ("sl", "SL-ViT")):
         ours = best(record, model, "seed-train")
         if ours:
