@@ -128,6 +128,7 @@ DESIGN = re.compile(r"95 %|95 per cent")
 RESULT_PAGES = [
     *(p for p in NOTEBOOKS if re.match(r"0[6-9]|1[0-2]", p.name)),
     ROOT / "book" / "results.md",
+    ROOT / "book" / "speed.md",
 ]
 
 

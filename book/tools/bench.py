@@ -319,9 +319,9 @@ def groups(
     wanted = {c.reference for c in section}
 
     def whole(members: list[Contender]) -> list[Contender]:
-        """With their references."""
-        names = dict.fromkeys(c.reference for c in members if c.reference)
-        return [by_name[name] for name in names] + members
+        """With their references, as far as there are any."""
+        names = dict.fromkeys(c.reference for c in members)
+        return [by_name[n] for n in names if n in by_name] + members
 
     twins: dict[tuple, list[Contender]] = {}
     for c in section:
