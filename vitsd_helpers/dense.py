@@ -12,8 +12,8 @@ class TokenDense(layers.Dense):
     """A `Dense` layer that multiplies all tokens as rows of one matrix.
 
     Same numbers as `Dense`, same weights. With the batch as an axis of its
-    own, XLA transposes the gradients of every kernel in memory; what that
-    costs is measured by `make bench`.
+    own, XLA may transpose the gradients of every kernel in memory; what
+    that costs is measured by `make bench`.
 
     Call with (batch, ..., values); returns (batch, ..., units).
     """

@@ -27,11 +27,6 @@ def multiply_adds(config: ViTConfig) -> int:
     )
 
 
-def training_flop(config: ViTConfig) -> int:
-    """FLOP of a training step for one image: forward, and twice backward."""
-    return 6 * multiply_adds(config)
-
-
 def patch_convolution(config: ViTConfig) -> int:
     """Multiply-adds that cutting patches by convolution adds.
 
