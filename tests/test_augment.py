@@ -438,6 +438,7 @@ CALLS = {
     "crop": augment.crop,
     "erase": augment.erase,
     "rand_augment": augment.rand_augment,
+    "rotate_zoom": augment.rotate_zoom,
     "mix": lambda x, seed: augment.mix(x, np.eye(len(x)), seed)[0],
 }
 
@@ -455,7 +456,9 @@ def test_the_seed_decides(name: str) -> None:
     assert (run(call, images, 5) != run(call, images, 6)).any()
 
 
-@pytest.mark.parametrize("name", ["crop", "erase", "rand_augment"])
+@pytest.mark.parametrize(
+    "name", ["crop", "erase", "rand_augment", "rotate_zoom"]
+)
 def test_every_image_draws_its_own(name: str) -> None:
     images = np.repeat(photos()[:1], 24, axis=0)
     options = {"rate": 1} if name == "erase" else {}
@@ -542,6 +545,25 @@ def test_compiled_equals_eager(jit: bool, count: int, monkeypatch) -> None:
     for one, other in zip(eager, compiled, strict=True):
         assert np.mean(np.abs(one - other) > 0.01) < 0.002
     assert (eager[0] != data[0]).any(axis=(1, 2, 3)).all()
+
+
+class RotateZoom(keras.layers.Layer):
+    def __init__(self):
+        super().__init__()
+        self.generator = keras.random.SeedGenerator(7)
+
+    def call(self, images):
+        return augment.rotate_zoom(images, self.generator)
+
+
+def test_rotate_zoom_compiles_for_a_fixed_batch() -> None:
+    """TensorFlow's graph once turned the columns of a table around."""
+    images = photos()
+    model = keras.Sequential([keras.Input(images.shape[1:]), RotateZoom()])
+    model.compile(jit_compile=False)
+    compiled = model.predict_on_batch(images)
+    eager = run(augment.rotate_zoom, images, keras.random.SeedGenerator(7))
+    np.testing.assert_allclose(compiled, eager, atol=1e-2)
 
 
 @pytest.mark.skipif(BACKEND == "torch", reason="torch runs eagerly")

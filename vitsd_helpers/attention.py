@@ -144,17 +144,17 @@ class LocalitySelfAttention(layers.Layer):
 
     def call(self, tokens, training=False, return_attention_scores=False):
         count = ops.shape(tokens)[1]
-        query, key, value = self._project(tokens)
+        qkv = self._project(tokens)
         dropping = training and self.dropout
         if _fused_kernel() and not (return_attention_scores or dropping):
             mixed = ops.dot_product_attention(
-                query, key, value, mask=self._mask(count), scale=1.0
+                *ops.unstack(qkv, axis=2), mask=self._mask(count), scale=1.0
             )
         else:
-            query, value = (
-                ops.transpose(x, (0, 2, 1, 3)) for x in (query, value)
-            )
-            scores = ops.matmul(query, ops.transpose(key, (0, 2, 3, 1)))
+            # Axes are moved once: parts of the first one are not copied.
+            parts = ops.split(ops.transpose(qkv, (2, 0, 3, 1, 4)), 3)
+            query, key, value = (ops.squeeze(x, 0) for x in parts)
+            scores = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2)))
             weights = self._softmax(scores)
             mixed = ops.matmul(self.drop(weights, training=training), value)
             mixed = ops.transpose(mixed, (0, 2, 1, 3))
@@ -167,7 +167,7 @@ class LocalitySelfAttention(layers.Layer):
         return outputs
 
     def _project(self, tokens):
-        """Queries over tau, keys, values: each (B, N, heads, key_dim).
+        """Queries over tau, keys, values: (B, N, 3, heads, key_dim).
 
         One product gives all three. The temperature scales the columns of
         its kernel that make the queries: far fewer numbers than queries.
@@ -181,8 +181,8 @@ class LocalitySelfAttention(layers.Layer):
         qkv = ops.matmul(rows, self.qkv.kernel * scale)
         if self.use_bias:
             qkv = qkv + self.qkv.bias * scale
-        shape = (-1, ops.shape(tokens)[1], self.num_heads, self.key_dim)
-        return [ops.reshape(x, shape) for x in ops.split(qkv, 3, axis=-1)]
+        count = ops.shape(tokens)[1]
+        return ops.reshape(qkv, (-1, count, 3, *columns))
 
     def _query_scale(self):
         """1 / tau: (heads, 1), or (1, 1) for one of the layer."""

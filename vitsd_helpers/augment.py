@@ -587,7 +587,8 @@ def _fold(x, size: int):
 
 def _columns(table):
     """Columns of (B, count), each as (B, 1, 1, 1)."""
-    return [table[:, i, None, None, None] for i in range(table.shape[1])]
+    columns = ops.split(table, table.shape[1], axis=1)
+    return [ops.reshape(column, (-1, 1, 1, 1)) for column in columns]
 
 
 def _whole(draw, count):
