@@ -12,6 +12,7 @@ import bench
 import bench_page
 import bench_record
 import bench_ways
+import bench_worker
 import jsonschema
 import keras
 import keras_example
@@ -21,6 +22,7 @@ from arithmetic import multiply_adds, patch_convolution
 from keras import ops
 
 from vitsd_helpers import PRESETS, attention, build_vit, dense, train
+from vitsd_helpers.recipes import get_recipe
 
 ROOT = Path(__file__).parents[1]
 SCHEMA = json.loads((ROOT / "book" / "bench.schema.json").read_text())
@@ -111,7 +113,9 @@ def invented(**rates: list[float]) -> dict:
         "commit": None,
         "date": "2026-01-02",
     }
-    known = {c.name: c for c in bench.contenders(128, "tensorflow", 32)}
+    known = {
+        c.name: c for c in bench.contenders(128, "tensorflow", 32, "float32")
+    }
     for name, values in rates.items():
         kept = asdict(known[name.replace("_", "-")])
         del kept["recipe"], kept["changes"]
@@ -177,6 +181,9 @@ def test_share_of_peak(record):
     """In the record's precision, of the fastest backend."""
     peer = bench_record.contender(record, "peer-train")
     share = 20 * 6 * 200e6 / 2e11
+    assert bench_record.share_of_peak(record, peer) == pytest.approx(share)
+    peer["way"] = "bfloat16"
+    share = 20 * 6 * 200e6 / 9e11
     assert bench_record.share_of_peak(record, peer) == pytest.approx(share)
     record["options"]["precision"] = "mixed_bfloat16"
     assert bench_record.peak(record) == 9e11
@@ -276,7 +283,7 @@ def test_committed_records_are_whole():
 
 
 def test_contenders_are_unique_and_meet_their_reference():
-    found = bench.contenders(128, "jax", 32)
+    found = bench.contenders(128, "jax", 32, "float32")
     by_name = {c.name: c for c in found}
     assert len(by_name) == len(found)
     for c in found:
@@ -284,6 +291,43 @@ def test_contenders_are_unique_and_meet_their_reference():
         if c.reference:
             assert by_name[c.reference].section == c.section
     assert {c.section for c in found} == set(bench_record.SECTIONS)
+
+
+def test_half_precision_is_everybodys():
+    places = dict.fromkeys(bench.BACKENDS)
+    options = bench.Options(1, 1, 128, 32, "float32", quick=False)
+    benchmark = bench.Benchmark(options, places)
+    specs = {
+        c.name: benchmark.spec(c)
+        for c in bench.contenders(128, "jax", 32, "float32")
+    }
+    half = {n for n, s in specs.items() if s["precision"] != "float32"}
+    assert {n for n, s in specs.items() if s["section"] == "half"} <= half
+    assert {s["code"] for n, s in specs.items() if n in half} == {
+        "peer",
+        "ours",
+    }
+    assert all("bfloat16" in specs[n]["dtypes"] for n in half)
+    assert specs["sl-train-torch"]["dtypes"] == ["float32"]
+    # Where everything is in half precision, there is no section for it.
+    found = bench.contenders(128, "jax", 32, "mixed_bfloat16")
+    assert "half" not in {c.section for c in found}
+
+
+def test_parts_leave_out_something_that_was_there():
+    parts = bench.of_the_parts("parts", 128)
+    by_name = {c.name: c for c in parts}
+    for c in parts:
+        if not c.reference:
+            continue
+        base = by_name[c.reference]
+        recipe = get_recipe(c.recipe)
+        assert (c.config != base.config) + bool(c.changes or c.way) == 1
+        for name, value in c.changes.items():
+            assert getattr(recipe, name) and not value
+        for name, value in asdict(c.config).items():
+            old = getattr(base.config, name)
+            assert value == old or (old and not value)
 
 
 def test_growth_changes_one_size_at_a_time():
@@ -299,7 +343,7 @@ def test_growth_changes_one_size_at_a_time():
 
 @pytest.mark.parametrize("together", [1, 4, 6, 100])
 def test_groups_keep_ratios_within_a_round(together):
-    found = bench.contenders(128, "jax", 32)
+    found = bench.contenders(128, "jax", 32, "float32")
     for section in bench_record.SECTIONS:
         members = [c for c in found if c.section == section]
         split = list(bench.groups(members, together))
@@ -317,7 +361,7 @@ def test_groups_keep_ratios_within_a_round(together):
 
 
 def test_choosing_keeps_the_reference():
-    found = bench.contenders(128, "jax", 32)
+    found = bench.contenders(128, "jax", 32, "float32")
     names = [c.name for c in bench.choose(found, "^sl-train-jax$")]
     assert names == ["peer-train", "sl-train-jax"]
     assert not bench.choose(found, "nobody")
@@ -418,6 +462,12 @@ def test_quick_run_leaves_a_valid_record(tmp_path):
     assert not re.search(r"(?<!\w)/\w+/", path.read_text()), "a local path"
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_products_are_timed_in_either_precision(dtype, monkeypatch):
+    monkeypatch.setattr(bench_worker, "SIDE_ON_CPU", 64)
+    assert bench_worker.products([dtype])[dtype] > 0
+
+
 def test_nothing_to_run_says_so(capsys, monkeypatch):
     place = bench.Place("jax", "python", "X", True, [])
     monkeypatch.setattr(bench, "find_places", lambda _: ({"jax": place}, []))
@@ -453,7 +503,7 @@ def test_a_way_moves_no_number(way, preset, restored):
 
 
 def test_every_way_is_known():
-    found = {c.way for c in bench.contenders(128, "tensorflow", 32)}
+    found = {c.way for c in bench.contenders(128, "tensorflow", 32, "float32")}
     assert found == set(bench_ways.WAYS)
 
 

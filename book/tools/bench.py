@@ -61,6 +61,25 @@ TRIED = {
     "bfloat16": ("mixed bfloat16", BACKENDS),
     "compiled": ("torch.compile", ("torch",)),
 }
+#: What the example's SL-ViT is measured without: changes of the model, and
+#: of the recipe.
+LEFT_OUT = {
+    "weights-dropout": (
+        "no dropout on the attention weights",
+        {"attention_dropout": 0.0},
+        {},
+    ),
+    "dropout": (
+        "no dropout",
+        {"attention_dropout": 0.0, "dropout": 0.0, "head_dropout": 0.0},
+        {},
+    ),
+    "augmentation": (
+        "no augmentation",
+        {},
+        {"flip": False, "rotate": 0.0, "zoom": 0.0},
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -111,6 +130,15 @@ def peer(section: str, mode: str, batch: int) -> Contender:
     )
 
 
+def without_xla(contender: Contender) -> Contender:
+    return replace(
+        contender,
+        name=f"{contender.name}-graph",
+        title=f"{contender.title}, no XLA",
+        xla=False,
+    )
+
+
 def of_the_paper(section: str, mode: str, batch: int) -> list[Contender]:
     """Both our models on every backend, and the peer."""
     found = [peer(section, mode, batch)]
@@ -131,14 +159,7 @@ def of_the_paper(section: str, mode: str, batch: int) -> list[Contender]:
             found.append(one)
             # Whether XLA pays is measured where one can do without.
             if (backend, mode) == ("tensorflow", "train"):
-                found.append(
-                    replace(
-                        one,
-                        name=f"{one.name}-graph",
-                        title=f"{one.title}, no XLA",
-                        xla=False,
-                    )
-                )
+                found.append(without_xla(one))
     return found
 
 
@@ -194,13 +215,7 @@ def of_the_chain(found: list[Contender]) -> list[Contender]:
             ("our-attention", "our patches and attention"),
         )
     ]
-    graph = replace(
-        ours,
-        name=f"{ours.name}-graph",
-        title=f"{ours.title}, no XLA",
-        xla=False,
-    )
-    return [*chain, graph]
+    return [*chain, without_xla(ours)]
 
 
 def of_the_ways(section: str, batch: int) -> list[Contender]:
@@ -231,6 +246,57 @@ def of_the_ways(section: str, batch: int) -> list[Contender]:
                     )
                 )
     return found
+
+
+def of_the_parts(section: str, batch: int) -> list[Contender]:
+    """The example's SL-ViT in our code, with something left out."""
+    found = []
+    for backend in ("torch", "tensorflow"):
+        base = Contender(
+            name=f"parts-all-{backend}",
+            section=section,
+            title="the example's SL-ViT, our code",
+            code="ours",
+            model="sl",
+            mode="train",
+            backend=backend,
+            batch=batch,
+            config=PRESETS["seed-sl"],
+            recipe=SEED,
+            changes={},
+            xla=False,
+        )
+        found.append(base)
+        for name, (title, sizes, changes) in LEFT_OUT.items():
+            found.append(
+                replace(
+                    base,
+                    name=f"parts-{name}-{backend}",
+                    title=title,
+                    reference=base.name,
+                    config=replace(base.config, **sizes),
+                    changes=changes,
+                )
+            )
+        found.append(
+            replace(
+                base,
+                name=f"parts-bfloat16-{backend}",
+                title="mixed bfloat16",
+                reference=base.name,
+                way="bfloat16",
+            )
+        )
+    return found
+
+
+def of_half_precision(section: str, batch: int) -> list[Contender]:
+    """The peer and our SL-ViT, all in mixed bfloat16."""
+    return [
+        replace(c, way="bfloat16")
+        for c in of_the_paper(section, "train", batch)
+        if c.model == "sl"
+    ]
 
 
 def of_growth(section: str, backend: str, batch: int) -> list[Contender]:
@@ -276,7 +342,7 @@ def of_growth(section: str, backend: str, batch: int) -> list[Contender]:
 
 
 def contenders(
-    batch: int, growth: str | None, growth_batch: int
+    batch: int, growth: str | None, growth_batch: int, precision: str
 ) -> list[Contender]:
     """All there are, section by section."""
     found = [
@@ -284,8 +350,11 @@ def contenders(
         *of_the_paper("infer", "infer", batch),
         *of_the_example("seed-train", "train", batch),
         *of_the_example("seed-infer", "infer", batch),
+        *of_the_parts("parts", batch),
         *of_the_ways("ways", batch),
     ]
+    if precision == "float32":
+        found += of_half_precision("half", batch)
     if growth:
         found += of_growth("growth", growth, growth_batch)
     return found
@@ -492,12 +561,14 @@ class Benchmark:
     def spec(self, contender: Contender) -> dict:
         """What `bench_worker.py` is told."""
         o = self.options
+        half = contender.way == "bfloat16"
+        precision = "mixed_bfloat16" if half else o.precision
         return {
             **dataclasses.asdict(contender),
             "images": contender.batch * o.steps,
             "steps": o.steps,
-            "precision": o.precision,
-            "dtypes": sorted({"float32", o.precision.removeprefix("mixed_")}),
+            "precision": precision,
+            "dtypes": sorted({"float32", precision.removeprefix("mixed_")}),
             "also": list(PEER.values()) if contender.code == "peer" else [],
         }
 
@@ -766,7 +837,9 @@ def main() -> None:
     )
     found = [
         c
-        for c in contenders(options.batch, growth, options.growth_batch)
+        for c in contenders(
+            options.batch, growth, options.growth_batch, options.precision
+        )
         if c.backend in places
         and (c.code != "peer" or set(PEER) <= set(places["torch"].modules))
     ]
