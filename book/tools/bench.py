@@ -130,6 +130,13 @@ def peer(section: str, mode: str, batch: int) -> Contender:
     )
 
 
+def variation(base: Contender, name: str, title: str, **changes) -> Contender:
+    """The base with something changed, to be compared with it."""
+    return replace(
+        base, name=name, title=title, reference=base.name, **changes
+    )
+
+
 def without_xla(contender: Contender) -> Contender:
     return replace(
         contender,
@@ -203,11 +210,10 @@ def of_the_chain(found: list[Contender]) -> list[Contender]:
     theirs = by_name["example-sl-seed-train"]
     ours = by_name["seed-sl-seed-train-tensorflow"]
     chain = [
-        replace(
+        variation(
             theirs,
-            name=f"example-sl-{way}",
-            title=f"the example's SL-ViT, {title}",
-            reference=theirs.name,
+            f"example-sl-{way}",
+            f"the example's SL-ViT, {title}",
             way=way,
         )
         for way, title in (
@@ -234,17 +240,11 @@ def of_the_ways(section: str, batch: int) -> list[Contender]:
             config=PRESETS["paper-sl"],
         )
         found.append(base)
-        for way, (title, backends) in TRIED.items():
-            if backend in backends:
-                found.append(
-                    replace(
-                        base,
-                        name=f"way-{way}-{backend}",
-                        title=title,
-                        reference=base.name,
-                        way=way,
-                    )
-                )
+        found += [
+            variation(base, f"way-{way}-{backend}", title, way=way)
+            for way, (title, backends) in TRIED.items()
+            if backend in backends
+        ]
     return found
 
 
@@ -267,26 +267,18 @@ def of_the_parts(section: str, batch: int) -> list[Contender]:
             xla=False,
         )
         found.append(base)
-        for name, (title, sizes, changes) in LEFT_OUT.items():
-            found.append(
-                replace(
-                    base,
-                    name=f"parts-{name}-{backend}",
-                    title=title,
-                    reference=base.name,
-                    config=replace(base.config, **sizes),
-                    changes=changes,
-                )
-            )
-        found.append(
-            replace(
+        found += [
+            variation(
                 base,
-                name=f"parts-bfloat16-{backend}",
-                title="mixed bfloat16",
-                reference=base.name,
-                way="bfloat16",
+                f"parts-{name}-{backend}",
+                title,
+                config=replace(base.config, **sizes),
+                changes=changes,
             )
-        )
+            for name, (title, sizes, changes) in LEFT_OUT.items()
+        ]
+        name = f"parts-bfloat16-{backend}"
+        found.append(variation(base, name, "mixed bfloat16", way="bfloat16"))
     return found
 
 
