@@ -544,6 +544,16 @@ def test_page_draws_every_contender(record):
     assert "tokens 256: 83.3 ms" in alt
 
 
+def test_page_says_what_was_not_measured(record):
+    def part(name):
+        return bench_page.BenchDirective.section(None, None, record, name)
+
+    (said,) = part("half")
+    assert "does not have" in said.astext()
+    with pytest.raises(AttributeError, match="save"):
+        part("train")  # there is something to draw
+
+
 def test_page_tables(record):
     kernels = bench_record.contender(record, "sl-train-torch")
     kernels["attention_kernels"] = ["flash_some"]

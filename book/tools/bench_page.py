@@ -26,6 +26,7 @@ LOOKS = {
     "jax": (COLOURS[2], "^"),
 }
 WAITING = "This machine's figures wait for a record: make bench writes one."
+UNMEASURED = "The record of this machine does not have this part yet."
 #: Sizes that the growth section changes: axis, and the size of a contender.
 GROWTH: dict[str, tuple[str, Callable[[dict], int]]] = {
     "patch": ("tokens", bench_record.tokens),
@@ -122,7 +123,7 @@ class BenchDirective(SphinxDirective):
     def section(self, path: Path, record: dict, name: str) -> list:
         rows = bench_record.table(record, name)
         if not rows:
-            return []
+            return [nodes.paragraph(text=UNMEASURED)]
         with plt.rc_context():
             set_style()
             if name == "growth":
