@@ -255,6 +255,41 @@ def test_half_precision_is_finite(policy: str, count: int) -> None:
         assert (np.diagonal(weights, axis1=2, axis2=3) == 0).all()
 
 
+@pytest.mark.parametrize(
+    ("dtype", "count", "fused"),
+    [
+        ("float32", 7, True),
+        ("mixed_bfloat16", 7, False),
+        ("mixed_bfloat16", 191, False),
+        ("mixed_bfloat16", 192, True),
+    ],
+)
+@pytest.mark.skipif(
+    keras.backend.backend() != "torch"
+    or str(keras.Variable(0.0).value.device) != "cpu",
+    reason="elsewhere one kernel is there always or never",
+)
+def test_torch_on_a_cpu_takes_what_is_faster(
+    dtype: str, count: int, fused: bool, monkeypatch
+) -> None:
+    calls = []
+    operation = keras.ops.dot_product_attention
+
+    def counted(*args, **kwargs):
+        calls.append(args)
+        return operation(*args, **kwargs)
+
+    monkeypatch.setattr(keras.ops, "dot_product_attention", counted)
+    layer = lsa(dtype=dtype)
+    tokens = reference.normal(2, count, WIDTH)
+    found = convert_to_numpy(keras.ops.cast(layer(tokens), "float32"))
+    assert len(calls) == fused
+    outputs, _ = layer(tokens, return_attention_scores=True)
+    outputs = convert_to_numpy(keras.ops.cast(outputs, "float32"))
+    tolerance = 1e-5 if dtype == "float32" else 0.05
+    np.testing.assert_allclose(found, outputs, atol=tolerance)
+
+
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
 def test_parts_follow_the_layers_own_dtype(dropout: float) -> None:
     layer = LocalitySelfAttention(

@@ -9,6 +9,8 @@ from .dense import PACKAGE, TokenDense
 
 #: Added to a score that is masked: its weight is exactly zero.
 FAR_BELOW = -1e9
+#: From so many queries on, torch's kernel for CPUs takes 64 at a time.
+ENOUGH_TOKENS = 192
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -25,7 +27,7 @@ class LocalitySelfAttention(layers.Layer):
     `return_attention_scores=True` returns the pair (outputs, weights), the
     weights (B, heads, queries, keys), each row summing to 1.
 
-    Where it is one kernel, on a GPU and on torch,
+    Where it is one kernel and faster, on a GPU and mostly on torch,
     `keras.ops.dot_product_attention` does the work, unless the weights are
     asked for or dropout is active in training. Both paths give equal
     results.
@@ -146,7 +148,8 @@ class LocalitySelfAttention(layers.Layer):
         count = ops.shape(tokens)[1]
         qkv = self._project(tokens)
         dropping = training and self.dropout
-        if _fused_kernel() and not (return_attention_scores or dropping):
+        fused = _fused_kernel(qkv, count)
+        if fused and not (return_attention_scores or dropping):
             mixed = ops.dot_product_attention(
                 *ops.unstack(qkv, axis=2), mask=self._mask(count), scale=1.0
             )
@@ -247,13 +250,19 @@ def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
         )
 
 
-def _fused_kernel() -> bool:
-    """Whether `dot_product_attention` runs as one kernel on this device.
+def _fused_kernel(qkv, count) -> bool:
+    """Whether `dot_product_attention` runs fastest, as one kernel.
 
     On TensorFlow and, without a GPU, on JAX it is a chain of plain
-    operations that moves axes to and fro.
+    operations that moves axes to and fro. On torch without a GPU it is one
+    kernel, but works on few queries at a time if there are few tokens,
+    which in half precision takes longer than plain products.
     """
     backend = keras.backend.backend()
     if backend == "jax":
         return not keras.distribution.list_devices()[0].startswith("cpu")
-    return backend == "torch"
+    if backend == "torch":
+        half = keras.backend.standardize_dtype(qkv.dtype) != "float32"
+        slow = half and str(qkv.device) == "cpu" and count < ENOUGH_TOKENS
+        return not slow
+    return False
