@@ -64,6 +64,7 @@ studies: .venv/ready
 #   .venv/bin/pip install -c requirements.txt torch jax
 #   .venv/bin/pip install --no-deps vit-pytorch einops
 # Or elsewhere: make bench BENCH="--python torch=PATH --python jax=PATH"
+# A part anew, the others kept: make bench BENCH="--sections train infer"
 BENCH ?=
 bench: export TF_ENABLE_ONEDNN_OPTS = 1
 bench: .venv/ready

@@ -109,9 +109,8 @@ def invented(**rates: list[float]) -> dict:
         },
         "streams": {"tensorflow": 1e10, "torch": 2e10},
         "contenders": [],
-        "missing": [{"what": "jax", "remedy": "pip install jax"}],
-        "commit": None,
-        "date": "2026-01-02",
+        "measured": {},
+        "missing": [bench.lacking("jax", "pip install jax")],
     }
     known = {
         c.name: c for c in bench.contenders(128, "tensorflow", 32, "float32")
@@ -132,6 +131,8 @@ def invented(**rates: list[float]) -> dict:
                 "seconds": [2 * kept["batch"] / rate for rate in values],
             }
         )
+        origin = {"commit": None, "date": "2026-01-02"}
+        record["measured"][kept["section"]] = origin
     return json.loads(json.dumps(record))
 
 
@@ -275,11 +276,74 @@ def test_record_is_complete_or_absent(record, tmp_path):
     assert bench_record.read(folder)[path] == record
 
 
+def test_a_section_is_measured_anew_and_the_others_stay():
+    old = invented(
+        peer_train=[10, 20],
+        sl_train_torch=[20, 30],
+        peer_infer=[100, 100],
+        sl_infer_torch=[150, 200],
+    )
+    old["missing"] += [
+        bench.lacking("vit-infer-torch", "look", "infer"),
+        bench.lacking("vit-train-torch", "look", "train"),
+    ]
+    old["versions"]["torch"]["vit-pytorch"] = "1"
+    old["products"]["torch"]["bfloat16"] = 5e11
+    new = invented(peer_train=[10, 10], sl_train_torch=[40, 40])
+    new["measured"]["train"]["date"] = "2026-02-03"
+    new["products"]["torch"]["float32"] = 3e11
+    new["streams"]["tensorflow"] = 5e9
+    whole = bench_record.merge(old, new)
+    validator.validate(whole)
+    name = "sl-train-torch"
+    assert bench_record.ratio(whole, name, "peer-train").median == 4
+    name = "sl-infer-torch"
+    assert bench_record.ratio(whole, name, "peer-infer").median == 1.75
+    # What was measured at another time does not compare.
+    with pytest.raises(ValueError, match="never met"):
+        bench_record.ratio(whole, "sl-train-torch", "peer-infer")
+    assert whole["measured"] == {
+        "infer": old["measured"]["infer"],
+        "train": new["measured"]["train"],
+    }
+    assert [m["what"] for m in whole["missing"]] == ["jax", "vit-infer-torch"]
+    assert whole["versions"]["torch"]["vit-pytorch"] == "1"
+    assert whole["products"]["torch"] == {"float32": 3e11, "bfloat16": 5e11}
+    assert whole["streams"] == old["streams"]
+    assert new["contenders"][0]["rounds"] == [0, 1], "its input was changed"
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"threads": 3}, "threads"),
+        ({"environment": {"OMP_NUM_THREADS": "1"}}, "environment"),
+        ({"versions": {"torch": {"keras": "4"}}}, "keras on torch"),
+    ],
+)
+def test_only_what_was_measured_alike_is_kept(change, reason, tmp_path):
+    old = invented(peer_train=[10], peer_infer=[100])
+    new = invented(peer_train=[20]) | change
+    with pytest.raises(ValueError, match=reason):
+        bench_record.merge(old, new)
+    path = bench_record.write(old, tmp_path)
+    found = bench.of_the_paper("train", "train", 8)
+    with pytest.raises(SystemExit, match=f"{reason}.*infer.*--out"):
+        bench.earlier(path, new, found)
+    # Where all is measured anew, nothing can be lost.
+    found += bench.of_the_paper("infer", "infer", 8)
+    assert bench.earlier(path, new, found) is None
+    assert bench.earlier(path, old, found[:1]) == old
+
+
 def test_committed_records_are_whole():
     for path, record in bench_record.read().items():
         validator.validate(record)
         assert not record["options"]["quick"], path.name
-        assert record["commit"] and "dirty" not in record["commit"]
+        sections = {c["section"] for c in record["contenders"]}
+        assert sections == set(record["measured"]), path.name
+        for origin in record["measured"].values():
+            assert origin["commit"] and "dirty" not in origin["commit"]
 
 
 def test_contenders_are_unique_and_meet_their_reference():
@@ -383,6 +447,45 @@ def test_wrong_arguments(arguments, words, capsys):
     assert words in capsys.readouterr().err
 
 
+def test_a_stop_keeps_the_sections_that_were_done(tmp_path, monkeypatch):
+    """Ctrl-C in the second section, over a record that has both."""
+    place = bench.Place("torch", "python", "X", True, {"keras": "3"})
+    seconds = 1.0
+
+    def run(self, group):
+        section = group[0].section
+        if section == stop:
+            raise KeyboardInterrupt
+        like = invented(sl_infer_torch=[1], sl_train_torch=[1])
+        for name in ("products", "streams"):
+            setattr(self, name, {"torch": like[name]["torch"]})
+        for c in like["contenders"]:
+            if c["section"] == section:
+                self.results[c["name"]] = c | {"seconds": [seconds]}
+                self.measured[section] = {
+                    "commit": None,
+                    "date": f"2026-01-0{seconds:.0f}",
+                }
+
+    monkeypatch.setattr(bench, "find_places", lambda _: ({"torch": place}, []))
+    monkeypatch.setattr(bench.Benchmark, "run", run)
+    monkeypatch.setattr(
+        sys, "argv", ["bench.py", "--sections", "train", "infer"]
+    )
+    monkeypatch.setattr(bench_record, "FOLDER", tmp_path)
+    stop = None
+    bench.main()
+    stop, seconds = "infer", 2.0
+    bench.main()
+    record = json.loads((tmp_path / "x.json").read_text())
+    validator.validate(record)
+    for name, expected in (("sl-train-torch", 2), ("sl-infer-torch", 1)):
+        contender = bench_record.contender(record, name)
+        assert contender["seconds"] == [expected]
+        day = record["measured"][contender["section"]]["date"][-1]
+        assert int(day) == expected
+
+
 def test_what_is_missing_comes_with_the_remedy(tmp_path):
     """An interpreter that has nothing."""
     bare = tmp_path / "python"
@@ -400,7 +503,7 @@ def test_what_is_missing_comes_with_the_remedy(tmp_path):
 
 def test_the_cpu_is_not_measured_beside_a_gpu(monkeypatch):
     def probe(backend, python):
-        return bench.Place(backend, python, "X", backend != "torch", [])
+        return bench.Place(backend, python, "X", backend != "torch", {})
 
     monkeypatch.setattr(bench, "probe", probe)
     places, missing = bench.find_places({"torch": "p", "tensorflow": "p"})
@@ -420,7 +523,7 @@ def test_a_contender_that_dies_does_not_stop_the_others(tmp_path):
     ):
         worker.ask("turn")
     options = bench.Options(1, 1, 8, 4, "float32", quick=True)
-    place = bench.Place("jax", str(dying), "X", True, [])
+    place = bench.Place("jax", str(dying), "X", True, {})
     benchmark = bench.Benchmark(options, {"jax": place})
     benchmark.run(bench.of_growth("growth", "jax", 4)[:2])
     assert [f["what"] for f in benchmark.failed] == [
@@ -469,7 +572,7 @@ def test_products_are_timed_in_either_precision(dtype, monkeypatch):
 
 
 def test_nothing_to_run_says_so(capsys, monkeypatch):
-    place = bench.Place("jax", "python", "X", True, [])
+    place = bench.Place("jax", "python", "X", True, {})
     monkeypatch.setattr(bench, "find_places", lambda _: ({"jax": place}, []))
     monkeypatch.setattr(sys, "argv", ["bench.py", "--only", "nobody"])
     with pytest.raises(SystemExit, match="nobody"):
@@ -561,3 +664,4 @@ def test_page_tables(record):
     (origin,) = bench_page.BenchDirective.origin(record)
     assert "200 GFLOP/s" in origin.astext()
     assert "Not measured: jax" in origin.astext()
+    assert "train, infer, growth (2026-01-02" in origin.astext()

@@ -262,7 +262,8 @@ def _fused_kernel(qkv, count) -> bool:
     if backend == "jax":
         return not keras.distribution.list_devices()[0].startswith("cpu")
     if backend == "torch":
-        half = keras.backend.standardize_dtype(qkv.dtype) != "float32"
+        dtype = keras.backend.standardize_dtype(qkv.dtype)
+        half = dtype in ("bfloat16", "float16")
         slow = half and str(qkv.device) == "cpu" and count < ENOUGH_TOKENS
         return not slow
     return False

@@ -1,15 +1,16 @@
 """Images per second, side by side: our models, the Keras example, a peer.
 
-    python book/tools/bench.py [--quick] [--only REGEX] [--rounds N]
-        [--steps N] [--batch N] [--precision POLICY] [--growth BACKEND]
-        [--threads N] [--together N] [--python BACKEND=PATH ...]
-        [--out FOLDER]
+    python book/tools/bench.py [--quick] [--sections SECTION ...]
+        [--only REGEX] [--rounds N] [--steps N] [--batch N]
+        [--precision POLICY] [--growth BACKEND] [--threads N] [--together N]
+        [--python BACKEND=PATH ...] [--out FOLDER]
 
 Every contender is a process of its own. Those of a section live together and
 take turns of a few steps, in an order shuffled each round, so that all meet
 the same weather. On a machine with a GPU the same command measures the GPU.
 What is not installed is listed with the remedy. The record goes to
-`book/results/bench/`; `bench_record.py` says what it means.
+`book/results/bench/`, section by section: those of it that were not measured
+anew stay, if they were measured alike. `bench_record.py` says what it means.
 """
 
 import argparse
@@ -28,6 +29,7 @@ import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import bench_record
@@ -40,8 +42,8 @@ ROOT = TOOLS.parents[1]
 BACKENDS = ("torch", "tensorflow", "jax")
 #: What a contender is reckoned to take of the memory.
 EACH_BYTES = 2**32
-#: The peer's modules, and the packages that they are in.
-PEER = {"vit_pytorch": "vit-pytorch", "einops": "einops"}
+#: The peer's packages.
+PEER = ("vit-pytorch", "einops")
 TITLES = {"vit": "ViT", "sl": "SL-ViT"}
 #: The paper's recipe without its augmentation, which the peer has not.
 PLAIN = {
@@ -476,8 +478,12 @@ class Place:
     python: str
     device: str
     on_cpu: bool
-    #: Which of the modules asked for there are.
-    modules: list[str]
+    #: Of Keras, of what it runs on, and of the peer where it is installed.
+    versions: dict[str, str]
+
+    @property
+    def has_peer(self) -> bool:
+        return set(PEER) <= set(self.versions)
 
 
 def probe(backend: str, python: str) -> Place:
@@ -486,9 +492,14 @@ def probe(backend: str, python: str) -> Place:
     Raises:
         Failed: if it is not installed, or does not start.
     """
-    with Worker({"code": "probe", "modules": [*PEER]}, python, backend) as w:
+    with Worker({"code": "probe", "packages": PEER}, python, backend) as w:
         found = w.answer()
     return Place(backend, python, **found)
+
+
+def lacking(what: str, remedy: str, section: str | None = None) -> dict:
+    """What was not measured, in a section or at all."""
+    return {"what": what, "remedy": remedy, "section": section}
 
 
 def find_places(
@@ -504,7 +515,7 @@ def find_places(
             return probe(backend, pythons[backend])
         except Failed as error:
             print(f"{backend}: {error}", file=sys.stderr)
-            return {"what": backend, "remedy": f"pip install {backend}"}
+            return lacking(backend, f"pip install {backend}")
 
     with ThreadPoolExecutor(len(pythons)) as pool:
         found = list(pool.map(look, pythons))
@@ -514,13 +525,12 @@ def find_places(
         for name in [n for n, p in places.items() if p.on_cpu]:
             del places[name]
             remedy = f"install the build of {name} for this GPU"
-            missing.append({"what": f"{name} on the GPU", "remedy": remedy})
-    has = places["torch"].modules if "torch" in places else ()
-    if set(has) < set(PEER):
-        remedy = f"pip install --no-deps {' '.join(PEER.values())}"
+            missing.append(lacking(f"{name} on the GPU", remedy))
+    if "torch" not in places or not places["torch"].has_peer:
+        remedy = f"pip install --no-deps {' '.join(PEER)}"
         if "torch" not in places:
             remedy = f"pip install torch, and {remedy}"
-        missing.append({"what": "vit-pytorch", "remedy": remedy})
+        missing.append(lacking("vit-pytorch", remedy))
     return places, missing
 
 
@@ -545,8 +555,7 @@ class Benchmark:
         self.results: dict[str, dict] = {}
         self.products: dict[str, dict[str, float]] = {}
         self.streams: dict[str, float] = {}
-        self.versions: dict[str, dict[str, str]] = {}
-        self.commits: set[str | None] = set()
+        self.measured: dict[str, dict] = {}
         self.failed: list[dict] = []
         self.round = 0
 
@@ -561,7 +570,6 @@ class Benchmark:
             "steps": o.steps,
             "precision": precision,
             "dtypes": sorted({"float32", precision.removeprefix("mixed_")}),
-            "also": list(PEER.values()) if contender.code == "peer" else [],
         }
 
     def run(self, group: list[Contender]) -> None:
@@ -609,8 +617,13 @@ class Benchmark:
             known[dtype] = max(rate, known.get(dtype, 0.0))
         stream = max(speed["stream"], self.streams.get(backend, 0.0))
         self.streams[backend] = stream
-        self.versions.setdefault(backend, {}).update(first["versions"])
-        self.commits.add(first["commit"])
+        self.measured.setdefault(
+            contender.section,
+            {
+                "commit": first["commit"],
+                "date": datetime.date.today().isoformat(),
+            },
+        )
         kept = dataclasses.asdict(contender)
         for name in ("recipe", "changes"):
             del kept[name]
@@ -644,7 +657,9 @@ class Benchmark:
         except Failed as error:
             print(f"  {contender.name} failed: {error}", file=sys.stderr)
             remedy = "run it alone with --only to see why"
-            self.failed.append({"what": contender.name, "remedy": remedy})
+            self.failed.append(
+                lacking(contender.name, remedy, contender.section)
+            )
             del workers[contender.name]
 
     def record(
@@ -652,21 +667,47 @@ class Benchmark:
     ) -> dict:
         """Everything that was measured, as JSON can hold it."""
         place = next(iter(self.places.values()))
+        timed = [c for c in self.results.values() if c["seconds"]]
         record = {
             "device": place.device,
             "on_cpu": place.on_cpu,
             "threads": threads,
             "options": dataclasses.asdict(self.options),
             "environment": environment,
-            "versions": self.versions,
+            "versions": {b: p.versions for b, p in self.places.items()},
             "products": self.products,
             "streams": self.streams,
-            "contenders": [c for c in self.results.values() if c["seconds"]],
+            "contenders": timed,
+            "measured": {
+                c["section"]: self.measured[c["section"]] for c in timed
+            },
             "missing": missing + self.failed,
-            "commit": next(iter(self.commits), None),
-            "date": datetime.date.today().isoformat(),
         }
         return json.loads(json.dumps(record))
+
+
+def earlier(path: Path, new: dict, found: list[Contender]) -> dict | None:
+    """The record at a place, if the new one may keep sections of it.
+
+    None if there is none, or none is kept of it.
+
+    Raises:
+        SystemExit: if sections that are not measured anew would be lost.
+    """
+    if not path.exists():
+        return None
+    old = json.loads(path.read_text())
+    reasons = bench_record.differs(old, new)
+    if not reasons:
+        return old
+    lost = old["measured"].keys() - {c.section for c in found}
+    if lost:
+        sys.exit(
+            f"{path.name} has sections that were measured otherwise "
+            f"({', '.join(reasons)}): {', '.join(sorted(lost))}. Measure "
+            "all sections, or write to another folder with --out."
+        )
+    return None
 
 
 def free_bytes() -> int:
@@ -762,7 +803,17 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         help="one block, small batches; no record without --out",
     )
     parser.add_argument(
-        "--only", default="", metavar="REGEX", help="of contenders' names"
+        "--sections",
+        nargs="+",
+        choices=bench_record.SECTIONS,
+        default=[*bench_record.SECTIONS],
+        help="what to measure; the record keeps the others",
+    )
+    parser.add_argument(
+        "--only",
+        default="",
+        metavar="REGEX",
+        help="of contenders' names; no record without --out",
     )
     parser.add_argument("--rounds", type=positive, default=5)
     parser.add_argument(
@@ -833,35 +884,46 @@ def main() -> None:
             options.batch, growth, options.growth_batch, options.precision
         )
         if c.backend in places
-        and (c.code != "peer" or set(PEER) <= set(places["torch"].modules))
+        and (c.code != "peer" or places["torch"].has_peer)
     ]
     if given.quick:
         found = list(map(shrink, found))
+    found = [c for c in found if c.section in given.sections]
     found = choose(found, given.only)
     if not found:
         sys.exit(f"no contender's name has {given.only!r}: see --help")
     benchmark = Benchmark(options, places)
-    try:
-        for section, title in bench_record.SECTIONS.items():
-            members = [c for c in found if c.section == section]
-            if members:
-                print(title, file=sys.stderr)
-                together = given.together or free_bytes() // EACH_BYTES
-                for group in groups(members, together):
-                    benchmark.run(group)
-    except KeyboardInterrupt:
-        sys.exit("stopped: no record was written")
     environment = {
         name: os.environ[name]
         for name in bench_record.ENVIRONMENT
         if name in os.environ
     }
-    record = benchmark.record(missing, given.threads or cores(), environment)
-    out = given.out or (None if given.quick else bench_record.FOLDER)
-    path = out and bench_record.write(record, out)
+    describe = partial(
+        benchmark.record, missing, given.threads or cores(), environment
+    )
+    in_part = given.quick or given.only
+    out = given.out or (None if in_part else bench_record.FOLDER)
+    record = describe()
+    old = out and earlier(bench_record.place(record, out), record, found)
+    try:
+        for section, title in bench_record.SECTIONS.items():
+            members = [c for c in found if c.section == section]
+            if not members:
+                continue
+            print(title, file=sys.stderr)
+            together = given.together or free_bytes() // EACH_BYTES
+            for group in groups(members, together):
+                benchmark.run(group)
+            record = describe()
+            if old:
+                record = bench_record.merge(old, record)
+            if out:
+                bench_record.write(record, out)
+    except KeyboardInterrupt:
+        print("stopped: this section is left out", file=sys.stderr)
     print("\n".join(report(record)))
-    if path:
-        print(f"\n{path}")
+    if out and record["contenders"]:
+        print(f"\n{bench_record.place(record, out)}")
 
 
 if __name__ == "__main__":

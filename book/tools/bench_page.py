@@ -176,14 +176,21 @@ class BenchDirective(SphinxDirective):
             packages |= {n: versions[n] for n in names if n in versions}
         options = record["options"]
         missing = [item["what"] for item in record["missing"]]
+        made: dict[str, list[str]] = {}
+        for section, origin in record["measured"].items():
+            commit = (origin["commit"] or "?")[:7]
+            made.setdefault(f"{origin['date']}, commit {commit}", []).append(
+                section
+            )
         text = (
             f"{record['device']}, {record['threads']} threads, "
             f"{', '.join(f'{n} {v}' for n, v in packages.items())}, "
             f"{options['precision']}, batches of {options['batch']}, "
-            f"{options['rounds']} rounds of {options['steps']} steps, "
-            f"{record['date']}, commit {(record['commit'] or '?')[:7]}; "
+            f"{options['rounds']} rounds of {options['steps']} steps; "
             f"the fastest product does "
-            f"{bench_record.peak(record) / 1e9:,.0f} GFLOP/s."
+            f"{bench_record.peak(record) / 1e9:,.0f} GFLOP/s. Measured: "
+            + "; ".join(f"{', '.join(s)} ({at})" for at, s in made.items())
+            + "."
         )
         if missing:
             text += f" Not measured: {', '.join(missing)}."

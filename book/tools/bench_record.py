@@ -6,6 +6,7 @@ for the page. Ratios are taken within a round, where both contenders met the
 same state of the machine.
 """
 
+import copy
 import json
 import re
 import statistics
@@ -34,6 +35,8 @@ ENVIRONMENT = (
     "TF_XLA_FLAGS",
     "XLA_FLAGS",
 )
+#: What two measurements must share to stand in one record.
+SETTING = ("device", "on_cpu", "threads", "options", "environment")
 GIB = 2**30
 
 
@@ -84,16 +87,64 @@ class Goal:
         )
 
 
-def write(record: dict, folder: Path) -> Path:
-    """Write a record, named after its device.
-
-    A file is complete or absent: it is written aside, then renamed.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
+def place(record: dict, folder: Path) -> Path:
+    """Where a record lies: it is named after its device."""
     slug = re.sub(r"[^a-z0-9]+", "-", record["device"].lower()).strip("-")
-    aside = folder / f"{slug}.json.part"
+    return folder / f"{slug}.json"
+
+
+def write(record: dict, folder: Path) -> Path:
+    """Write a record; its file is complete or absent."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = place(record, folder)
+    aside = path.with_suffix(".json.part")
     aside.write_text(json.dumps(record, indent=1) + "\n")
-    return aside.replace(folder / f"{slug}.json")
+    return aside.replace(path)
+
+
+def differs(old: dict, new: dict) -> list[str]:
+    """Why two records cannot become one: what is not the same in both.
+
+    Versions are compared of the packages that both have.
+    """
+    found = [name for name in SETTING if old[name] != new[name]]
+    for backend in old["versions"].keys() & new["versions"].keys():
+        one, other = old["versions"][backend], new["versions"][backend]
+        both = one.keys() & other.keys()
+        found += [f"{p} on {backend}" for p in both if one[p] != other[p]]
+    return sorted(found)
+
+
+def merge(old: dict, new: dict) -> dict:
+    """The new record with the sections that only the old one has.
+
+    Rounds are numbered anew, for no old one is a new one. The machine's
+    best product and stream are the best of both.
+
+    Raises:
+        ValueError: if they were not measured alike.
+    """
+    if reasons := differs(old, new):
+        raise ValueError(f"not the same: {', '.join(reasons)}")
+    merged = copy.deepcopy(new)
+    kept = [s for s in old["measured"] if s not in new["measured"]]
+    contenders = [c for c in old["contenders"] if c["section"] in kept]
+    first = 1 + max((max(c["rounds"]) for c in contenders), default=-1)
+    for c in merged["contenders"]:
+        c["rounds"] = [first + number for number in c["rounds"]]
+    merged["contenders"] = contenders + merged["contenders"]
+    merged["measured"] |= {s: old["measured"][s] for s in kept}
+    merged["missing"] += [m for m in old["missing"] if m["section"] in kept]
+    for backend, versions in old["versions"].items():
+        merged["versions"][backend] = versions | new["versions"].get(
+            backend, {}
+        )
+        best = merged["products"].setdefault(backend, {})
+        for dtype, rate in old["products"][backend].items():
+            best[dtype] = max(rate, best.get(dtype, 0.0))
+        stream = new["streams"].get(backend, 0.0)
+        merged["streams"][backend] = max(old["streams"][backend], stream)
+    return merged
 
 
 def read(folder: Path = FOLDER) -> dict[Path, dict]:

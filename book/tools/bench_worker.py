@@ -78,8 +78,6 @@ class Session:
             self._answer(
                 compile_seconds=seconds,
                 parameters=self.parameters,
-                versions=versions()
-                | {name: metadata.version(name) for name in self.spec["also"]},
                 commit=commit(),
             )
         else:
@@ -394,6 +392,15 @@ def ask_peer(spec, config, data, session) -> None:
     session.repeat(peer.ask_turn)
 
 
+def probe(packages: list[str]) -> dict:
+    """Where this runs, and the versions of Keras's and these packages."""
+    found = versions()
+    for package in packages:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return {"device": device_name(), "on_cpu": on_cpu(), "versions": found}
+
+
 CONTENDERS = {
     ("ours", "train"): train_ours,
     ("ours", "infer"): ask_ours,
@@ -410,9 +417,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     if spec["code"] == "probe":
-        found = [m for m in spec["modules"] if importlib.util.find_spec(m)]
-        place = {"device": device_name(), "on_cpu": on_cpu()}
-        print(json.dumps(place | {"modules": found}), file=answers, flush=True)
+        print(json.dumps(probe(spec["packages"])), file=answers, flush=True)
         return
     tuples = {
         name: tuple(value) if isinstance(value, list) else value
