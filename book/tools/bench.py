@@ -7,7 +7,9 @@
 
 Every contender is a process of its own. Those of a section live together and
 take turns of a few steps, in an order shuffled each round, so that all meet
-the same weather. On a machine with a GPU the same command measures the GPU.
+the same weather. Each turn is taken twice and the second is timed: while a
+contender waits, the machine may give away its memory and pack its threads
+on one core. On a machine with a GPU the same command measures the GPU.
 What is not installed is listed with the remedy. The record goes to
 `book/results/bench/`, section by section: those of it that were not measured
 anew stay, if they were measured alike. `bench_record.py` says what it means.
@@ -536,7 +538,10 @@ def find_places(
 
 @dataclass(frozen=True)
 class Options:
-    """How a benchmark is run; `rounds` of `steps` each."""
+    """How a benchmark is run; `rounds` of `steps` each.
+
+    `untimed` turns are taken before each one that is timed.
+    """
 
     rounds: int
     steps: int
@@ -544,6 +549,7 @@ class Options:
     growth_batch: int
     precision: str
     quick: bool
+    untimed: int = 1
 
 
 class Benchmark:
@@ -593,6 +599,8 @@ class Benchmark:
                 self.random.shuffle(turns)
                 for contender, worker in turns:
                     with self._catching(contender, workers):
+                        for _ in range(self.options.untimed):
+                            worker.ask("turn")
                         seconds = worker.ask("turn")["seconds"]
                         result = self.results[contender.name]
                         result["rounds"].append(self.round)
