@@ -178,19 +178,22 @@ class BenchDirective(SphinxDirective):
         missing = [item["what"] for item in record["missing"]]
         made: dict[str, list[str]] = {}
         for section, origin in record["measured"].items():
-            commit = (origin["commit"] or "?")[:7]
-            made.setdefault(f"{origin['date']}, commit {commit}", []).append(
-                section
-            )
+            when = f"{origin['date']}, commit {(origin['commit'] or '?')[:7]}"
+            made.setdefault(when, []).append(section)
+        measured = [f"{', '.join(s)} ({when})" for when, s in made.items()]
+        warned = (
+            f"each after {options['untimed'] * options['steps']} untimed ones"
+            if options["untimed"]
+            else "the first of which may be slow after waiting"
+        )
         text = (
             f"{record['device']}, {record['threads']} threads, "
             f"{', '.join(f'{n} {v}' for n, v in packages.items())}, "
             f"{options['precision']}, batches of {options['batch']}, "
-            f"{options['rounds']} rounds of {options['steps']} steps; "
-            f"the fastest product does "
-            f"{bench_record.peak(record) / 1e9:,.0f} GFLOP/s. Measured: "
-            + "; ".join(f"{', '.join(s)} ({at})" for at, s in made.items())
-            + "."
+            f"{options['rounds']} rounds of {options['steps']} steps, "
+            f"{warned}; the fastest product does "
+            f"{bench_record.peak(record) / 1e9:,.0f} GFLOP/s. "
+            f"Measured: {'; '.join(measured)}."
         )
         if missing:
             text += f" Not measured: {', '.join(missing)}."
