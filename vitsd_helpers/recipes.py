@@ -297,7 +297,8 @@ def _ladder() -> list[Recipe]:
     """Runs of all lengths, each a point of accuracy over time.
 
     "best-30s", "best" and "best-9min" are for a GPU, the rest for two
-    cores. "ladder-seed" is one pass with the Keras example's settings.
+    cores. "ladder-seed" is one pass with the Keras example's settings; it
+    does not ask for XLA, which slows its step on a CPU (chapter 12).
     """
     short = replace(
         _BEST,
@@ -320,7 +321,7 @@ def _ladder() -> list[Recipe]:
         replace(_LADDER, name=f"ladder-{count}", epochs=count)
         for count in (2, 4, 8, 16)
     ]
-    seed = replace(_SEED, name="ladder-seed", epochs=1)
+    seed = replace(_SEED, name="ladder-seed", epochs=1, jit_compile=False)
     return [short, _BEST, long, *rungs, seed]
 
 
