@@ -209,10 +209,9 @@ def of_the_example(section: str, mode: str, batch: int) -> list[Contender]:
 
 
 def of_the_chain(found: list[Contender]) -> list[Contender]:
-    """Between the example's SL-ViT and ours: one change after another."""
+    """From the example's SL-ViT to ours in steps, and ours without XLA."""
     by_name = {c.name: c for c in found}
     theirs = by_name["example-sl-seed-train"]
-    ours = by_name["seed-sl-seed-train-tensorflow"]
     chain = [
         variation(
             theirs,
@@ -225,7 +224,8 @@ def of_the_chain(found: list[Contender]) -> list[Contender]:
             ("our-attention", "our patches and attention"),
         )
     ]
-    return [*chain, without_xla(ours)]
+    ours = (by_name[f"seed-{m}-seed-train-tensorflow"] for m in TITLES)
+    return [*chain, *map(without_xla, ours)]
 
 
 def of_the_ways(section: str, batch: int) -> list[Contender]:
