@@ -664,5 +664,5 @@ def test_page_tables(record):
     (origin,) = bench_page.BenchDirective.origin(record)
     assert "200 GFLOP/s" in origin.astext()
     assert "Not measured: jax" in origin.astext()
-    assert "each after 2 untimed" in origin.astext()
+    assert "untimed turns before each: 1" in origin.astext()
     assert "train, infer, growth (2026-01-02" in origin.astext()

@@ -182,15 +182,16 @@ class BenchDirective(SphinxDirective):
             made.setdefault(when, []).append(section)
         measured = [f"{', '.join(s)} ({when})" for when, s in made.items()]
         warned = (
-            f"each after {options['untimed'] * options['steps']} untimed ones"
+            f"untimed turns before each: {options['untimed']}"
             if options["untimed"]
-            else "the first of which may be slow after waiting"
+            else "no untimed turn, so each may be slow at first"
         )
         text = (
             f"{record['device']}, {record['threads']} threads, "
             f"{', '.join(f'{n} {v}' for n, v in packages.items())}, "
             f"{options['precision']}, batches of {options['batch']}, "
-            f"{options['rounds']} rounds of {options['steps']} steps, "
+            f"rounds: {options['rounds']}, "
+            f"steps a turn: {options['steps']}, "
             f"{warned}; the fastest product does "
             f"{bench_record.peak(record) / 1e9:,.0f} GFLOP/s. "
             f"Measured: {'; '.join(measured)}."
