@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from collections import Counter
 
 import experiments
@@ -33,7 +34,7 @@ def test_factorial_is_full_and_seeds_come_in_turn():
 
 def test_what_needs_a_gpu_is_not_for_two_cores():
     assert not {"gpu", "speedrun", "laptop"} & set(experiments.ON_A_CPU)
-    assert experiments.ON_A_CPU[-1] == "ladder"
+    assert experiments.ON_A_CPU[-1] == "long"
     assert experiments.folder("speedrun") == experiments.RESULTS
 
 
@@ -96,7 +97,8 @@ def test_runner_does_what_is_missing_and_counts_failures(place, monkeypatch):
     started = []
 
     def run(command, env):
-        started.append(command[-4:])
+        where = command.index("one") + 1
+        started.append(command[where : where + 4])
         code = 1 if "lsa" in command else 0
         return subprocess.CompletedProcess(command, code)
 
@@ -117,3 +119,28 @@ def test_runs_can_be_chosen(place):
     )
     assert len(some) == 8 + 2
     assert {seed for _, (*_, seed) in some} == {1}
+
+
+def test_results_and_checkpoints_go_where_they_are_told(tmp_path):
+    run = [
+        sys.executable, experiments.__file__, "one", "ladder", "quick", "vit",
+        "0", "--results", "kept", "--work", "state",
+    ]  # fmt: skip
+    subprocess.run(run, check=True, cwd=tmp_path)
+    folder = tmp_path / "kept" / "studies"
+    assert (folder / "quick-vit-seed0.json").exists()
+    assert not list((tmp_path / "state").iterdir())
+
+
+def test_ten_pairs_tell_whether_bfloat16_is_the_same():
+    runs = set(experiments.STUDIES["precision"])
+    for variant in experiments.PAIR:
+        for seed in experiments.TEN:
+            assert ("steps-5000-bf16", variant, seed) in runs
+            old = seed in experiments.SEEDS
+            assert (("steps-5000", variant, seed) in runs) != old
+    float32, half = get_recipe("steps-5000"), get_recipe("steps-5000-bf16")
+    assert half.settings == float32.settings | {
+        "name": "steps-5000-bf16",
+        "precision": "mixed_bfloat16",
+    }

@@ -49,6 +49,24 @@ def test_without_directions_it_is_the_vanilla_tokenizer() -> None:
     )
 
 
+def test_norm_is_to_be_had_without_shifts_and_shifts_without_norm() -> None:
+    images = reference.normal(2, 12, 18, 3)
+    layer = spt(6, 10, directions=(), norm=True, epsilon=1e-3)
+    kernel, bias, gamma, beta = layer.get_weights()
+    patches = reference.patches(images, 6)
+    normed = reference.layer_norm(patches, gamma, beta, epsilon=1e-3)
+    np.testing.assert_allclose(
+        convert_to_numpy(layer(images)), normed @ kernel + bias, atol=1e-4
+    )
+    layer = spt(6, 10, directions=("up",), norm=False)
+    stack = [images, reference.moved(images, -3, 0)]
+    kernel, bias = layer.get_weights()
+    patches = reference.patches(np.concatenate(stack, axis=-1), 6)
+    np.testing.assert_allclose(
+        convert_to_numpy(layer(images)), patches @ kernel + bias, atol=1e-4
+    )
+
+
 @pytest.mark.parametrize(
     ("patch_size", "ratio", "shift"),
     [(5, 0.5, 2), (1, 0.5, 0), (6, 0.5, 3), (6, 0, 0), (6, 1, 6)],
@@ -175,6 +193,7 @@ def test_encoder_names_bad_tokens(shape: tuple, message: str) -> None:
                 "width": 10,
                 "directions": ["left", "up"],
                 "shift_ratio": 0.25,
+                "norm": False,
                 "epsilon": 1e-3,
                 "kernel_initializer": "he_normal",
             },

@@ -19,6 +19,7 @@ from vitsd_helpers import load_data, records
 from vitsd_helpers.model import build_vit
 from vitsd_helpers.patches import ALL_DIRECTIONS, CARDINAL
 from vitsd_helpers.recipes import (
+    CONTROLS,
     FACTORS,
     RECIPES,
     SHIFTS,
@@ -83,6 +84,18 @@ def test_settings_younger_than_the_records_change_no_old_hash():
     assert len({recipe.hash, muon.hash, dropping.hash}) == 3
     fields = {field.name for field in dataclasses.fields(Recipe)}
     assert fields == recipe.settings.keys() | later
+    assert "tokenizer_norm" not in recipe.settings["model"]
+    model = dataclasses.replace(recipe.model, tokenizer_norm=False)
+    changed = dataclasses.replace(recipe, model=model)
+    assert changed.settings["model"]["tokenizer_norm"] is False
+    assert changed.hash != recipe.hash
+
+
+def test_every_record_has_the_hash_of_its_recipe():
+    """Whatever is added since: a record is of the recipe of its name."""
+    for name, record in read_records().items():
+        recipe = get_recipe(record["recipe"]["name"])
+        assert record["recipe_hash"] == recipe.hash, name
 
 
 @pytest.mark.parametrize(
@@ -132,7 +145,21 @@ def test_factors_are_what_their_letters_say(digits, variant):
 def test_all_combinations_of_the_factors():
     letters = {"".join(sorted(has)) for _, has in FACTORS.values()}
     assert len(letters) == len(FACTORS) == 2**3
-    assert set(VARIANTS) == set(FACTORS) | set(SHIFTS)
+    assert set(VARIANTS) == set(FACTORS) | set(SHIFTS) | set(CONTROLS)
+
+
+@pytest.mark.parametrize("variant", CONTROLS)
+def test_controls_differ_from_a_factor_by_their_changes(digits, variant):
+    recipe = get_recipe("quick")
+    _, has, changes = CONTROLS[variant]
+    base = next(name for name, (_, x) in FACTORS.items() if x == has)
+    config = recipe.config(variant, digits)
+    assert config == dataclasses.replace(
+        recipe.config(base, digits), **changes
+    )
+    model = build_vit(config)
+    norm = model.get_layer("tokenizer").norm is not None
+    assert norm == changes.get("tokenizer_norm", "s" in has)
 
 
 def test_shifts_are_of_the_sl_vit(digits):

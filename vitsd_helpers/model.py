@@ -1,6 +1,6 @@
 """The vision transformer, from a frozen configuration to a Keras model."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import keras
 from keras import layers
@@ -76,6 +76,10 @@ class ViTConfig:
     #: is Keras's U(-0.05, 0.05).
     position_init: float | str = 1.0
     kernel_init: str = "glorot_normal"
+    #: LayerNorm over the patches, before they are projected; None: if the
+    #: tokenizer has shifts. Younger than the first records: at its default
+    #: it is no part of a recipe's hash.
+    tokenizer_norm: bool | None = field(default=None, metadata={"later": True})
 
     def __post_init__(self):
         sizes = ("input_size", "image_size", "channels", "patch_size")
@@ -212,6 +216,7 @@ def build_vit(
         c.width,
         directions=c.shift_directions,
         shift_ratio=c.shift_ratio,
+        norm=c.tokenizer_norm,
         epsilon=c.norm_epsilon,
         kernel_initializer=c.kernel_init,
         name="tokenizer",

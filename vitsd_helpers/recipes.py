@@ -35,7 +35,28 @@ SHIFTS = {
     "cardinal": ("SL-ViT, cardinal", {"shift_directions": CARDINAL}),
     "eight": ("SL-ViT, eight shifts", {"shift_directions": ALL_DIRECTIONS}),
 }
-VARIANTS = {name: title for name, (title, _) in (FACTORS | SHIFTS).items()}
+#: Controls: the title, what the model has of the SL-ViT, and what else is
+#: changed. They part SPT's LayerNorm from its pixels, and the temperature
+#: as a divisor from the temperature as a factor.
+CONTROLS = {
+    "vit_norm": ("ViT + LayerNorm", "", {"tokenizer_norm": True}),
+    "lsa_norm": ("ViT + LSA + LayerNorm", "mt", {"tokenizer_norm": True}),
+    "spt_nonorm": ("ViT + SPT, no LayerNorm", "s", {"tokenizer_norm": False}),
+    "sl_nonorm": ("SL-ViT, no LayerNorm", "smt", {"tokenizer_norm": False}),
+    "shift0_nonorm": (
+        "SL-ViT, shift 0, no LayerNorm",
+        "smt",
+        {"tokenizer_norm": False, "shift_ratio": 0.0},
+    ),
+    "sl_divide": (
+        "SL-ViT, temperature as divisor",
+        "smt",
+        {"temperature_form": "divide"},
+    ),
+}
+VARIANTS = {
+    name: title for name, (title, *_) in (FACTORS | SHIFTS | CONTROLS).items()
+}
 #: What chapter 5 takes from papermill.
 PARAMETERS = (
     "recipe",
@@ -134,12 +155,11 @@ class Recipe:
     def settings(self) -> dict:
         """All settings that decide the run, as a record holds them."""
         values = dataclasses.asdict(self)
-        for setting in dataclasses.fields(self):
-            if (
-                setting.metadata.get("later")
-                and values[setting.name] == setting.default
-            ):
-                del values[setting.name]
+        for part, held in ((self, values), (self.model, values["model"])):
+            for setting in dataclasses.fields(part):
+                later = setting.metadata.get("later")
+                if later and held[setting.name] == setting.default:
+                    del held[setting.name]
         return values
 
     @property
@@ -165,12 +185,13 @@ class Recipe:
         )
         if variant in SHIFTS:
             return replace(config, **SHIFTS[variant][1])
-        has = FACTORS[variant][1]
+        _, has, changes = (*(FACTORS | CONTROLS)[variant], {})[:3]
         return replace(
             config,
             shift_directions=config.shift_directions if "s" in has else (),
             diagonal_mask="m" in has,
             learnable_temperature="t" in has,
+            **changes,
         )
 
     def load(
@@ -293,12 +314,24 @@ _LADDER = replace(
 )
 
 
+#: Passes over all images of the ladder's rungs for two cores.
+RUNGS = (2, 4, 8, 16, 32, 64)
+
+
+def _halved(recipe: Recipe) -> Recipe:
+    """The same recipe in bfloat16, which doubles what a core does."""
+    return replace(
+        recipe, name=f"{recipe.name}-bf16", precision="mixed_bfloat16"
+    )
+
+
 def _ladder() -> list[Recipe]:
     """Runs of all lengths, each a point of accuracy over time.
 
     "best-30s", "best" and "best-9min" are for a GPU, the rest for two
-    cores. "ladder-seed" is one pass with the Keras example's settings; it
-    does not ask for XLA, which slows its step on a CPU (chapter 12).
+    cores; "ladder-N-bf16" is "ladder-N" in bfloat16. "ladder-seed" is one
+    pass with the Keras example's settings; it does not ask for XLA, which
+    slows its step on a CPU (chapter 12).
     """
     short = replace(
         _BEST,
@@ -319,10 +352,12 @@ def _ladder() -> list[Recipe]:
     )
     rungs = [
         replace(_LADDER, name=f"ladder-{count}", epochs=count)
-        for count in (2, 4, 8, 16)
+        for count in RUNGS
     ]
+    float32 = [rung for rung in rungs if rung.epochs <= 16]
     seed = replace(_SEED, name="ladder-seed", epochs=1, jit_compile=False)
-    return [short, _BEST, long, *rungs, seed]
+    halved = map(_halved, rungs)
+    return [short, _BEST, long, *float32, seed, *halved]
 
 
 def _sizes() -> list[Recipe]:
@@ -351,6 +386,7 @@ RECIPES = {
         # by the learning rate: 1e-4 then is 1e-4 / 1e-3 now.
         replace(_SEED, name="seed-2022", weight_decay=0.1),
         *_sizes(),
+        _halved(_STUDY),
         *_ladder(),
     )
 }

@@ -17,9 +17,9 @@ from .data import ImageData
 from .model import ViTConfig
 from .recipes import VARIANTS, Recipe
 
-#: Folders beside the results: the benchmark's records, and the trials by
-#: which a recipe was chosen.
-APART = ("bench", "trials")
+#: Folders beside the results: the benchmark's records, the trials by which
+#: a recipe was chosen, and studies that are not complete yet.
+APART = ("bench", "trials", "incoming")
 PACKAGES = ("keras", "tensorflow", "tensorflow-cpu", "jax", "torch", "numpy")
 
 

@@ -33,6 +33,8 @@ class ShiftedPatchTokenization(layers.Layer):
         shift_ratio: shift in patches, from 0 to 1 (paper: 0.5). The shift
             in pixels is `int(patch_size * shift_ratio)`: an odd patch
             rounds down, as in the authors' code.
+        norm: whether a LayerNorm stands before the projection; None: if
+            there are directions, as in the paper.
         epsilon: of the LayerNorm.
         kernel_initializer: of the projection.
 
@@ -49,6 +51,7 @@ class ShiftedPatchTokenization(layers.Layer):
         *,
         directions: Sequence[str] = DIAGONAL,
         shift_ratio: float = 0.5,
+        norm: bool | None = None,
         epsilon: float = 1e-6,
         kernel_initializer="glorot_uniform",
         **kwargs,
@@ -80,7 +83,7 @@ class ShiftedPatchTokenization(layers.Layer):
             layers.LayerNormalization(
                 epsilon=epsilon, dtype=self.dtype_policy, name="norm"
             )
-            if self.directions
+            if (bool(self.directions) if norm is None else norm)
             else None
         )
 
@@ -98,11 +101,13 @@ class ShiftedPatchTokenization(layers.Layer):
         self.projection.build((None, None, patch))
 
     def call(self, images):
-        if self.norm is None:
-            return self.projection(patchify(images, self.patch_size))
-        shifted = shift_images(images, self.shift, self.directions)
-        stack = ops.concatenate([images, shifted], axis=-1)
-        return self.projection(self.norm(patchify(stack, self.patch_size)))
+        if self.directions:
+            shifted = shift_images(images, self.shift, self.directions)
+            images = ops.concatenate([images, shifted], axis=-1)
+        patches = patchify(images, self.patch_size)
+        if self.norm is not None:
+            patches = self.norm(patches)
+        return self.projection(patches)
 
     def get_config(self):
         return {
@@ -111,6 +116,7 @@ class ShiftedPatchTokenization(layers.Layer):
             "width": self.width,
             "directions": list(self.directions),
             "shift_ratio": self.shift_ratio,
+            "norm": self.norm is not None,
             "epsilon": self.epsilon,
             "kernel_initializer": keras.initializers.serialize(
                 self.projection.kernel_initializer
