@@ -19,7 +19,7 @@ from .recipes import VARIANTS, Recipe
 
 #: Folders beside the results: the benchmark's records, the trials by which
 #: a recipe was chosen, and studies that are not complete yet.
-APART = ("bench", "trials", "incoming")
+APART = ("bench", "trials", "peers", "incoming")
 PACKAGES = ("keras", "tensorflow", "tensorflow-cpu", "jax", "torch", "numpy")
 
 

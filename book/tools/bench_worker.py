@@ -309,7 +309,7 @@ class Peer:
 
         self.torch, self.spec = torch, spec
         self.device = "cpu" if on_cpu() else "cuda"
-        self.model = _peers_class()(
+        self.model = peers_class()(
             image_size=config.image_size,
             patch_size=config.patch_size,
             num_classes=config.num_classes,
@@ -365,7 +365,7 @@ class Peer:
             return self.torch.cat(logits).cpu().numpy()
 
 
-def _peers_class():
+def peers_class():
     """The model's class, from its own file.
 
     The package itself imports torchvision, which this model does not need.
