@@ -70,9 +70,9 @@ bench: export TF_ENABLE_ONEDNN_OPTS = 1
 bench: .venv/ready
 	$(BIN)/python book/tools/bench.py $(BENCH)
 
-# Write the repository's address, set in _config.yml, into the notebooks.
+# Carry the repository's address, set in _config.yml, to every place.
 badges: .venv/ready
-	$(BIN)/python book/tools/notebooks.py badges
+	$(BIN)/python book/tools/address.py write
 
 # Pin requirements.txt afresh from the group `book` in pyproject.toml.
 lock: .venv/ready

@@ -5,6 +5,7 @@ import re
 import tomllib
 from pathlib import Path
 
+import address
 import nbformat
 import pytest
 import yaml
@@ -39,8 +40,10 @@ def code_cells(path: Path) -> list:
 
 
 def prose(path: Path) -> str:
+    """The text, with links of the book to itself relative."""
     cells = read(path).cells
-    return "\n\n".join(c.source for c in cells if c.cell_type == "markdown")
+    text = "\n\n".join(c.source for c in cells if c.cell_type == "markdown")
+    return address.relative(text, path)
 
 
 def chapters_of_toc() -> list[str]:
@@ -165,15 +168,15 @@ def test_solutions_check_themselves(path):
         assert any(isinstance(n, ast.Assert) for n in nodes), code
 
 
-@each_notebook
-def test_badge_and_install_cell(path):
+@each_executed
+def test_badge_install_cell_and_links(path):
     notebook = read(path)
     stored = [cell.source for cell in notebook.cells]
     tool.link(path, notebook)
     assert [cell.source for cell in notebook.cells] == stored
-    url = tool.colab_url(path)
-    assert url.endswith(f"/notebooks/{path.name}")
-    assert f"]({url})" in stored[0]
+    url = address.colab_url(path)
+    assert url.endswith(f"/{path.name}")
+    assert (f"]({url})" in stored[0]) == (path in NOTEBOOKS)
 
 
 @pytest.mark.parametrize(
@@ -196,12 +199,10 @@ def test_contents_are_all_the_pages():
         assert str(path.relative_to(ROOT).with_suffix("")) in listed
 
 
-def test_address_is_one_setting():
-    config = yaml.safe_load((ROOT / "_config.yml").read_text())
-    url = config["repository"]["url"]
+def test_citation_has_the_address():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
-    assert citation["repository-code"] == url
-    assert not url.endswith("/")
+    assert citation["repository-code"] == address.repository()[0]
+    assert citation.get("url", "") == address.site()
 
 
 def test_package_would_not_move_colabs_packages():

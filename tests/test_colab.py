@@ -7,6 +7,7 @@ import sys
 import sysconfig
 from pathlib import Path
 
+import address
 import pytest
 
 import notebooks as tool
@@ -48,7 +49,7 @@ def published(tmp_path) -> Path:
             shutil.copy(source, folder / name)
     git = ["git", "-C", str(folder)]
     identity = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
-    branch = tool.repository()[1]
+    branch = address.repository()[1]
     subprocess.run([*git, "init", "-q", "-b", branch], check=True)
     subprocess.run([*git, "add", "."], check=True)
     subprocess.run([*git, *identity, "commit", "-qm", "book"], check=True)
@@ -85,7 +86,7 @@ def test_first_chapter_runs_as_in_colab(tmp_path, published):
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         "GIT_CONFIG_COUNT": "1",
         "GIT_CONFIG_KEY_0": f"url.{published.as_uri()}.insteadOf",
-        "GIT_CONFIG_VALUE_0": tool.repository()[0],
+        "GIT_CONFIG_VALUE_0": address.repository()[0],
     }
 
     def run(*command):

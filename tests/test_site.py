@@ -18,6 +18,7 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
+import address as tool
 import card
 import matplotlib
 import numpy as np
@@ -72,6 +73,12 @@ PINNED = """
 html { --pst-font-family-base: Pinned !important;
   --pst-font-family-heading: Pinned !important;
   --pst-font-family-monospace: Fixed !important; }
+"""
+
+#: What the address of the repository adds to a page.
+UNPUBLISHED = """
+.published, p:has(> a > img[alt="Open in Colab"]), .article-header-buttons
+  { display: none !important; }
 """
 
 MEGABYTE = 1_000_000
@@ -306,6 +313,7 @@ def screenshot(chromium, url: str, scheme: str, size: dict) -> Image.Image:
     page.goto(url, wait_until="networkidle")
     page.add_style_tag(content=PINNED)
     page.evaluate("document.fonts.ready")
+    page.add_style_tag(content=UNPUBLISHED)
     taken = page.screenshot(animations="disabled")
     context.close()
     with Image.open(io.BytesIO(taken)) as image:
@@ -357,8 +365,18 @@ def content(soup: BeautifulSoup, selector: str) -> str:
     return meta["content"]
 
 
+def located(site: Path, page: Path, url: str) -> Path:
+    """The file of the site that an address on a page means."""
+    own = tool.site()
+    for start in filter(None, (own, urlsplit(own).path)):
+        if url.startswith(start):
+            return site / url.removeprefix(start)
+    return page.parent / url
+
+
 def test_every_page_was_visited(site):
-    listed = {urlsplit(page).path for page in PAGES} | {"index.html"}
+    listed = {urlsplit(page).path for page in PAGES}
+    listed |= {"index.html", "404.html"}
     built = {path.relative_to(site).as_posix() for path in files_of(site)}
     assert built == listed
 
@@ -376,12 +394,36 @@ def test_every_page_introduces_itself(site):
         assert soup.title.string.startswith(named), path
         seen.add(soup.title.string)
         icon = soup.select_one("link[rel=icon]")["href"]
-        assert (path.parent / icon).exists(), path
+        assert located(site, path, icon).exists(), path
         picture = content(soup, "meta[property='og:image']")
-        with Image.open(path.parent / picture) as image:
+        with Image.open(located(site, path, picture)) as image:
             assert image.size == (card.WIDTH, card.HEIGHT), path
     # The first page and the one that leads to it share theirs.
     assert len(seen) == len(files_of(site)) - 1
+
+
+def test_no_button_is_dead(site):
+    """Until the address is set, no page needs it; then every chapter does."""
+    for path in files_of(site):
+        links = [link.get("href", "") for link in read(path).find_all("a")]
+        assert not any("/OWNER/" in link for link in links), path
+        chapter = path.parent.name == "notebooks"
+        colab = any("colab.research.google.com/" in link for link in links)
+        assert colab == (chapter and tool.is_set()), path
+
+
+def test_host_finds_what_it_asks_for(site):
+    assert (site / ".nojekyll").exists()
+    assert (site / "robots.txt").read_text().startswith("User-agent: *")
+    assert (site / "sitemap.xml").exists() == tool.is_set()
+    links = read(site / "404.html").select("main a")
+    page = site / "404.html"
+    assert all(located(site, page, a["href"]).exists() for a in links)
+
+
+def test_footer_names_both_licences(site):
+    footer = read(site / FIRST).select_one(".bd-footer-content").get_text()
+    assert "CC BY 4.0" in footer and "Code: MIT" in footer
 
 
 def test_footer_has_the_years_of_the_licence(site):
@@ -408,7 +450,7 @@ def test_every_page_keeps_its_policy(site):
 @pytest.mark.parametrize("page", ["index.html", FIRST, CHAPTER])
 def test_a_finished_page_stays_as_it_is(site, page):
     """So a site can be built again over the old one."""
-    shared = pages.Site(CONFIG["title"], site, FIRST)
+    shared = pages.Site(CONFIG["title"], site, FIRST, address=tool.site())
     html = (site / page).read_text("utf-8")
     again = pages.finish(html, PurePosixPath(page), shared)
     assert again == str(read(site / page))

@@ -6,6 +6,9 @@ from .model import PRESETS, ViTConfig, build_vit
 from .patches import patchify, shift_images, unpatchify
 from .tokenizer import PatchEncoder, ShiftedPatchTokenization
 
+#: The one place: the package's metadata and CITATION.cff follow.
+__version__ = "0.1.0"
+
 __all__ = [
     "PRESETS",
     "ImageData",

@@ -1,15 +1,12 @@
-"""Keep the notebooks: run them, link them, publish a run of chapter 5.
+"""Keep the notebooks: run them, publish a run of chapter 5.
 
 Usage:
     python book/tools/notebooks.py run [NAME ...]
-    python book/tools/notebooks.py badges
     python book/tools/notebooks.py publish FILE ...
 
 `run` executes notebooks in place. NAME is a file name without its ending,
-such as 01_patches; without one, all are run. `badges` writes the
-repository's address, the one setting in `_config.yml`, into every
-notebook's Colab badge and install cell. `publish` makes a page of the site
-of what papermill wrote to book/runs/.
+such as 01_patches; without one, all are run. `publish` makes a page of the
+site of what papermill wrote to book/runs/.
 """
 
 import argparse
@@ -18,11 +15,12 @@ import re
 from pathlib import Path
 
 import nbformat
-import yaml
+from address import absolute, colab_url, relative, repository
 from nbclient import NotebookClient
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = ROOT / "notebooks"
+RUNS = ROOT / "book" / "runs"
 RUN_NOTE = """\
 # The {recipe} run, cell by cell
 
@@ -51,28 +49,17 @@ KERNEL = {
 }
 
 
-def repository() -> tuple[str, str]:
-    """The address and branch set in `_config.yml`."""
-    config = yaml.safe_load((ROOT / "_config.yml").read_text())
-    return config["repository"]["url"], config["repository"]["branch"]
-
-
-def colab_url(path: Path) -> str:
-    """Where Colab opens a notebook of the repository."""
-    url, branch = repository()
-    owner_and_name = url.removeprefix("https://github.com/")
-    return (
-        "https://colab.research.google.com/github/"
-        f"{owner_and_name}/blob/{branch}/{path.relative_to(ROOT).as_posix()}"
-    )
+def linked() -> list[Path]:
+    """The notebooks that hold the repository's address: chapters and runs."""
+    return sorted(NOTEBOOKS.glob("*.ipynb")) + sorted(RUNS.glob("*.ipynb"))
 
 
 def link(path: Path, notebook) -> None:
-    """Set the badge and the install cell, in place.
+    """Set badge, install cell and links to other pages, in place.
 
     Raises:
-        ValueError: if the notebook has no badge in its first cell or no
-            install cell.
+        ValueError: if a chapter has no badge in its first cell, or any
+            notebook no install cell.
     """
     url, branch = repository()
     first = notebook.cells[0]
@@ -81,7 +68,8 @@ def link(path: Path, notebook) -> None:
     install = [
         c for c in notebook.cells if INSTALL_TAG in c.metadata.get("tags", ())
     ]
-    if found != 1 or len(install) != 1:
+    # A run is a record, with no badge of its own.
+    if found != (path.parent == NOTEBOOKS) or len(install) != 1:
         raise ValueError(
             f"{path.name} needs one Colab badge in its first cell and one "
             f"cell tagged {INSTALL_TAG!r}."
@@ -91,6 +79,9 @@ def link(path: Path, notebook) -> None:
     install[0].metadata["mystnb"] = {
         "code_prompt_show": "In Colab: install the book's package"
     }
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = absolute(relative(cell.source, path), path)
 
 
 def tidy(notebook) -> None:
@@ -149,20 +140,11 @@ def relink(target: str, folder: Path) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("badges")
     runner = commands.add_parser("run")
     runner.add_argument("names", nargs="*", metavar="NAME")
     publisher = commands.add_parser("publish")
     publisher.add_argument("paths", nargs="+", metavar="FILE", type=Path)
     arguments = parser.parse_args()
-
-    if arguments.command == "badges":
-        for path in sorted(NOTEBOOKS.glob("*.ipynb")):
-            notebook = nbformat.read(path, as_version=4)
-            link(path, notebook)
-            nbformat.write(notebook, path)
-            print(path.name, colab_url(path))
-        return
 
     if arguments.command == "publish":
         for path in arguments.paths:
