@@ -11,7 +11,6 @@ import tarfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import keras
 import numpy as np
 
 CIFAR100_URL = "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz"
@@ -233,6 +232,8 @@ def _cifar100_reader(data_dir):
                     "give no folder to let it be downloaded."
                 )
         return lambda file: (folder / file).read_bytes()
+
+    import keras
 
     archive = keras.utils.get_file(
         CIFAR100_FOLDER + ".tar.gz",

@@ -8,23 +8,12 @@ from collections.abc import Sequence
 
 from keras import ops
 
-#: Where the content of the image moves: (down, right), in shifts.
-OFFSETS = {
-    "left-up": (-1, -1),
-    "left-down": (1, -1),
-    "right-up": (-1, 1),
-    "right-down": (1, 1),
-    "left": (0, -1),
-    "right": (0, 1),
-    "up": (-1, 0),
-    "down": (1, 0),
-}
-#: The paper's four directions, in the order of the Keras example.
-DIAGONAL = ("left-up", "left-down", "right-up", "right-down")
-#: The four cardinal directions.
-CARDINAL = ("left", "right", "up", "down")
-#: All eight.
-ALL_DIRECTIONS = CARDINAL + DIAGONAL
+from .config import (  # noqa: F401, all of them are for the reader
+    ALL_DIRECTIONS,
+    CARDINAL,
+    DIAGONAL,
+    OFFSETS,
+)
 
 
 def patchify(images, patch_size: int):

@@ -9,13 +9,16 @@ import platform
 import subprocess
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import keras
 import numpy as np
 
+from .config import ViTConfig
 from .data import ImageData
-from .model import ViTConfig
 from .recipes import VARIANTS, Recipe
+
+if TYPE_CHECKING:
+    import keras
 
 #: Folders beside the results: the benchmark's records, the trials by which
 #: a recipe was chosen, and studies that are not complete yet.
@@ -28,7 +31,7 @@ def make_record(
     variant: str,
     seed: int,
     data: ImageData,
-    model: keras.Model,
+    model: "keras.Model",
     config: ViTConfig,
     outcome: dict,
 ) -> dict:
@@ -45,6 +48,8 @@ def make_record(
     Returns:
         A dictionary that JSON can hold.
     """
+    import keras
+
     return {
         "recipe": recipe.settings,
         "recipe_hash": recipe.hash,
@@ -192,6 +197,8 @@ def read_labels() -> tuple[np.ndarray, tuple[str, ...]]:
 
 def device_name() -> str:
     """The processor that Keras computes on, as its maker calls it."""
+    import keras
+
     if "cpu" not in str(keras.Variable(0.0).value.device).lower():
         query = ("nvidia-smi", "--query-gpu=name", "--format=csv,noheader")
         with contextlib.suppress(OSError, subprocess.CalledProcessError):
