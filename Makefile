@@ -1,6 +1,16 @@
-# make book   the site, in _build/html
-# make serve  the site on http://localhost:8000
-# make test   unit tests, then every notebook's outputs
+#: make book     the site, in _build/html
+#: make serve    the site on http://localhost:8000; PORT=8000
+#: make onepage  the book on one page, to print
+#: make test     unit tests, then every notebook's outputs
+#: make lab      the notebooks in JupyterLab
+#: make train    chapter 5 with a recipe, into runs/: RECIPE=laptop
+#:               MODELS=vit,sl SEED=0 WEIGHTS=1 PUBLISH=1
+#: make publish  put a finished run of runs/ into the book: RUN=laptop
+#: make studies  the runs behind chapters 6 to 9: STUDIES="factorial sizes"
+#: make bench    images per second beside others: BENCH="--sections train"
+#: make run      execute notebooks in place: NB="01_patches", or all
+#: make clean    remove what was built; runs and checkpoints stay
+#: For maintainers: make test-jax, badges, lock; see README.md.
 PYTHON ?= python3
 PORT ?= 8000
 BIN := .venv/bin
@@ -8,7 +18,29 @@ BIN := .venv/bin
 export TF_ENABLE_ONEDNN_OPTS ?= 0
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: book onepage serve test test-jax run train studies bench badges lock clean
+# Variables that a target takes. Another one is a slip, and refused.
+TAKES.serve := PORT
+TAKES.run := NB
+TAKES.train := RECIPE MODELS SEED WEIGHTS PUBLISH VITSD_DATA_DIR
+TAKES.publish := RUN
+TAKES.studies := STUDIES WORKERS VITSD_DATA_DIR
+TAKES.bench := BENCH
+EVERY := PYTHON KERAS_BACKEND TF_ENABLE_ONEDNN_OPTS TF_CPP_MIN_LOG_LEVEL
+TAKEN := $(EVERY) $(foreach goal,$(MAKECMDGOALS),$(TAKES.$(goal)))
+GIVEN := $(foreach v,$(.VARIABLES),$(if $(filter command,$(origin $v)),$v))
+UNKNOWN := $(filter-out $(TAKEN),$(GIVEN))
+ifneq ($(UNKNOWN),)
+$(error no such variable here: $(UNKNOWN). Known: $(strip $(TAKEN)))
+endif
+# A value for the shell, whatever is in it; and whether a switch is on.
+quoted = '$(subst ','\'',$(1))'
+on = $(filter-out 0 no false,$(1))
+
+.DEFAULT_GOAL := help
+.PHONY: help book onepage serve lab test test-jax run train publish studies bench badges lock clean
+
+help:
+	@sed -n 's/^#: //p' Makefile
 
 book: .venv/ready
 	$(BIN)/jupyter-book build . -W --keep-going -n
@@ -21,6 +53,12 @@ onepage: .venv/ready
 
 serve: book
 	$(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 -d _build/html
+
+# Installed when first asked for: no test and no page needs it.
+lab: .venv/ready
+	@$(BIN)/python -c 'import jupyterlab' 2>/dev/null \
+	    || $(BIN)/pip install -q -c requirements.txt jupyterlab
+	$(BIN)/jupyter lab notebooks/01_patches.ipynb
 
 test: .venv/ready
 	$(BIN)/ruff check .
@@ -44,13 +82,14 @@ RECIPE ?= laptop
 MODELS ?= vit,sl
 SEED ?= 0
 train: .venv/ready
-	mkdir -p book/runs
-	$(BIN)/papermill notebooks/05_training.ipynb book/runs/05_$(RECIPE).ipynb \
-	    --cwd notebooks --log-output --no-progress-bar \
-	    -p recipe $(RECIPE) -p models $(MODELS) -p seed $(SEED) \
-	    -p record_dir ../book/results -p work_dir ../.checkpoints \
-	    $(if $(WEIGHTS),-p weights_dir ../book/results/weights)
-	$(BIN)/python book/tools/notebooks.py publish book/runs/05_$(RECIPE).ipynb
+	@$(BIN)/python book/tools/chapter5.py train \
+	    --recipe=$(call quoted,$(RECIPE)) --models=$(call quoted,$(MODELS)) \
+	    --seed=$(call quoted,$(SEED)) $(if $(call on,$(WEIGHTS)),--weights) \
+	    $(if $(call on,$(PUBLISH)),--publish)
+
+# Put a finished run into book/results and book/runs.
+publish: .venv/ready
+	@$(BIN)/python book/tools/chapter5.py publish $(call quoted,$(RUN))
 
 # The runs behind chapters 6 to 9 that have no record: hours to days.
 # On a GPU: make studies STUDIES="gpu speedrun"

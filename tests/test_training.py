@@ -239,13 +239,14 @@ def test_papermill_refuses_mistyped_parameters(tmp_path, parameters, text):
 
 
 def test_published_run_keeps_the_code_and_turns_the_links(tmp_path):
-    folder = tmp_path / "book" / "runs"
-    folder.mkdir(parents=True)
-    path = folder / "05_some.ipynb"
+    path = tmp_path / "05_some.ipynb"
     notebook = nbformat.read(CHAPTER, as_version=4)
-    nbformat.write(notebook, path)
-    tool.publish(path)
-    tool.publish(path)
+    notebook.cells[-2].outputs.append(
+        nbformat.v4.new_output("display_data", data={})
+    )
+    source = tmp_path / "executed.ipynb"
+    nbformat.write(notebook, source)
+    tool.publish(source, tool.ROOT / "book" / "runs" / path.name, path)
     published = nbformat.read(path, as_version=4)
     code, other = (
         [c.source for c in n.cells if c.cell_type == "code"]
@@ -255,6 +256,9 @@ def test_published_run_keeps_the_code_and_turns_the_links(tmp_path):
     text = "\n".join(c.source for c in published.cells)
     assert text.count("# The some run, cell by cell") == 1
     assert tool.BADGE_PATTERN.search(text) is None
+    assert "](../results.md)" in text
+    outputs = [o for c in published.cells for o in c.get("outputs", ())]
+    assert all(o.get("data") != {} for o in outputs)
     assert tool.relink("../book/results.md", tool.ROOT / "book" / "runs") == (
         "../results.md"
     )

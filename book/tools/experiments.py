@@ -97,6 +97,11 @@ def place(results: Path, work: Path) -> None:
     RESULTS, WEIGHTS, WORK = results, results / "weights", work
 
 
+def study_of(run: tuple[str, str, int]) -> str | None:
+    """The study that a run is of, if any."""
+    return next((name for name, runs in STUDIES.items() if run in runs), None)
+
+
 def folder(study: str) -> Path:
     """Where the records of a study lie."""
     return RESULTS if study in MAIN else RESULTS / "studies"

@@ -51,7 +51,8 @@ def choose_pair() -> tuple[str, dict[str, Path]]:
             return recipe, files
     raise FileNotFoundError(
         f"{folder} has no weights of {' and '.join(PAIR)} with seed {SEED} by "
-        f"any of {', '.join(RECIPES)}: make train WEIGHTS=1"
+        f"any of {', '.join(RECIPES)}: make train WEIGHTS=1 "
+        "PUBLISH=1"
     )
 
 

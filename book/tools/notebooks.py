@@ -1,12 +1,10 @@
-"""Keep the notebooks: run them, publish a run of chapter 5.
+"""Keep the notebooks: run them, make pages of executed copies.
 
 Usage:
     python book/tools/notebooks.py run [NAME ...]
-    python book/tools/notebooks.py publish FILE ...
 
 `run` executes notebooks in place. NAME is a file name without its ending,
-such as 01_patches; without one, all are run. `publish` makes a page of the
-site of what papermill wrote to book/runs/.
+such as 01_patches; without one, all are run. `publish` is chapter5.py's.
 """
 
 import argparse
@@ -93,6 +91,9 @@ def tidy(notebook) -> None:
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
         cell.metadata.pop("papermill", None)
+        if "outputs" in cell:
+            # A progress that has ended leaves an output without data.
+            cell.outputs = [o for o in cell.outputs if o.get("data") != {}]
         for output in cell.get("outputs", ()):
             output.pop("metadata", None)
             if output.output_type in ("display_data", "execute_result"):
@@ -109,26 +110,29 @@ def run(path: Path) -> None:
     nbformat.write(notebook, path)
 
 
-def publish(path: Path) -> None:
-    """Make a page of papermill's output in book/runs/, in place.
+def publish(path: Path, page: Path, target: Path) -> None:
+    """Make a page of the site of a chapter 5 that papermill executed.
 
-    Links are turned to where the page lies, the badge gives way to a note,
-    and a published page is left as it is.
+    Links are turned to where the page lies, and the badge gives way to a
+    note.
+
+    Args:
+        path: the executed notebook.
+        page: the page's name in the book, 05_RECIPE.ipynb.
+        target: where to write it, so that it can be renamed to `page`.
     """
     notebook = nbformat.read(path, as_version=4)
     tidy(notebook)
     first, *others = (c for c in notebook.cells if c.cell_type == "markdown")
-    if "as papermill ran it" in first.source:
-        return
     for cell in (first, *others):
         cell.source = LINK.sub(
-            lambda match: "](" + relink(match[1], path.parent) + ")",
+            lambda match: "](" + relink(match[1], page.parent) + ")",
             cell.source,
         )
     _, _, text = first.source.partition("\n")
-    note = RUN_NOTE.format(recipe=path.stem.removeprefix("05_"))
+    note = RUN_NOTE.format(recipe=page.stem.removeprefix("05_"))
     first.source = note + BADGE_PATTERN.sub("", text).lstrip()
-    nbformat.write(notebook, path)
+    nbformat.write(notebook, target)
 
 
 def relink(target: str, folder: Path) -> str:
@@ -142,14 +146,7 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     runner = commands.add_parser("run")
     runner.add_argument("names", nargs="*", metavar="NAME")
-    publisher = commands.add_parser("publish")
-    publisher.add_argument("paths", nargs="+", metavar="FILE", type=Path)
     arguments = parser.parse_args()
-
-    if arguments.command == "publish":
-        for path in arguments.paths:
-            publish(path)
-        return
 
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

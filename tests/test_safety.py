@@ -1,0 +1,235 @@
+"""Nothing a reader types hurts the book: real `make` in a copy of it."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.skipif(
+    not (ROOT / ".venv" / "ready").exists() or shutil.which("make") is None,
+    reason="needs make and the environment that it makes",
+)
+
+
+def git(folder: Path, *command: str) -> str:
+    identity = ("-c", "user.name=test", "-c", "user.email=test@localhost")
+    return subprocess.run(
+        ["git", *identity, *command],
+        cwd=folder,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+
+
+@pytest.fixture(scope="module")
+def book(tmp_path_factory) -> Path:
+    """A copy of the repository in a path with a space, all committed."""
+    folder = tmp_path_factory.mktemp("a copy")
+    listed = git(ROOT, "ls-files", "-zco", "--exclude-standard")
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).is_file():
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, target)
+    # The environment is not older than these two: it is not made again.
+    for name in ("requirements.txt", "pyproject.toml"):
+        os.utime(folder / name, (0, 0))
+    (folder / ".venv").symlink_to(ROOT / ".venv")
+    git(folder, "init", "-q")
+    git(folder, "add", ".", ":!.venv")
+    git(folder, "commit", "-qm", "All")
+    return folder
+
+
+def environment(book: Path, **changes: str) -> dict[str, str]:
+    kept = {k: v for k, v in os.environ.items() if k != "VITSD_DATA_DIR"}
+    for name in ("MAKEFLAGS", "MAKELEVEL", "PYTEST_CURRENT_TEST"):
+        kept.pop(name, None)
+    return kept | {"PYTHONPATH": str(book)} | changes
+
+
+def start(book: Path, *arguments: str, **changes: str) -> subprocess.Popen:
+    """A make in a process group of its own, as under a terminal."""
+    return subprocess.Popen(
+        ["make", *arguments],
+        cwd=book,
+        env=environment(book, **changes),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def make(book: Path, *arguments: str, **changes: str) -> tuple[int, str]:
+    """The exit status and what was printed; and the book is as it was."""
+    process = start(book, *arguments, **changes)
+    output, _ = process.communicate(timeout=120)
+    assert "Traceback" not in output
+    assert git(book, "status", "--porcelain") == "?? .venv\n"
+    return process.returncode, output
+
+
+def own_lines(output: str) -> list[str]:
+    """The lines that are not make's own."""
+    return [x for x in output.splitlines() if not x.startswith("make")]
+
+
+def test_make_alone_prints_help(book):
+    code, output = make(book)
+    assert code == 0
+    for target in ("book", "test", "train", "publish", "studies", "lab"):
+        assert f"make {target} " in output
+    assert make(book, "help") == (code, output)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("train", "RECPE=paper"), "RECPE"),
+        (("studies", "RECIPE=laptop"), "RECIPE"),
+        (("book", "SEED=1"), "SEED"),
+        (("publish", "RUNS=laptop"), "RUNS"),
+        (("RECPE=paper",), "RECPE"),
+    ],
+)
+def test_unknown_variable_is_refused(book, arguments, text):
+    begun = time.monotonic()
+    code, output = make(book, *arguments)
+    assert code and f"no such variable here: {text}." in output
+    assert len(output.splitlines()) == 1
+    assert time.monotonic() - begun < 8
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("train", "RECIPE=latpop"), "unknown recipe 'latpop'"),
+        (("train", "RECIPE=a'b $$(exit) c"), "unknown recipe \"a'b $(exit)"),
+        (("train", "MODELS=vit,ls"), "unknown model 'ls'"),
+        (("train", "SEED=one"), "invalid int value: 'one'"),
+        (("train", "SEED=-1"), "seed -1 is negative"),
+        (("train", "VITSD_DATA_DIR=/nowhere"), "/nowhere does not hold"),
+        (("train", "RECIPE=quick", "PUBLISH=1"), "no place for quick, vit"),
+        (("publish",), "give the run"),
+        (("publish", "RUN=laptop"), "the run 'laptop' is not there"),
+    ],
+)
+def test_wrong_value_is_one_line(book, arguments, text):
+    begun = time.monotonic()
+    code, output = make(book, *arguments)
+    assert time.monotonic() - begun < 8
+    assert code and text in output
+    assert len(own_lines(output)) == 1, output
+    assert not list(book.glob("runs/*"))
+
+
+def wait_for(process: subprocess.Popen, text: str) -> list[str]:
+    """Lines up to one that holds the text."""
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if text in line:
+            return lines
+    raise AssertionError(f"{text!r} did not come: {lines}")
+
+
+def end(process: subprocess.Popen, with_signal: int) -> str:
+    """Signal the whole group; what was still printed, within 8 seconds."""
+    os.killpg(process.pid, with_signal)
+    output, _ = process.communicate(timeout=8)
+    return output
+
+
+def test_training_stopped_at_any_time_leaves_the_book_alone(book):
+    """Ctrl-C while Python starts, kill -9 in the kernel, then to the end."""
+    command = ("train", "RECIPE=quick", "MODELS=vit")
+    process = start(book, *command)
+    wait_for(process, "training vit with the recipe quick, seed 0")
+    output = end(process, signal.SIGINT)
+    assert "Traceback" not in output
+    assert "Stopped. The same command goes on" in output
+    assert len(own_lines(output)) <= 2, output
+    process = start(book, *command)
+    wait_for(process, "quick on digits for 5 epochs")
+    end(process, signal.SIGKILL)
+    runs = book / "runs"
+    assert [p.name for p in runs.iterdir()] == ["quick-seed0.part"]
+    code, output = make(book, *command)
+    assert code == 0 and "ViT 74570 parameters" in output
+    assert "make publish RUN=quick-seed0" in output
+    (folder,) = runs.iterdir()
+    assert {p.name for p in folder.iterdir()} >= {
+        "05_quick.ipynb",
+        "quick-vit-seed0.json",
+        "quick-vit-seed0.npz",
+    }
+    assert folder.name == "quick-seed0"
+    code, output = make(book, "publish", "RUN=quick")
+    assert code and "no place for quick, vit, seed 0" in output
+    shutil.rmtree(runs)
+
+
+def forge(book: Path, finished: bool = True, **changes) -> Path:
+    """A run of the recipe laptop, made of what the book has of it."""
+    folder = book / "runs" / "laptop-seed0"
+    folder.mkdir(parents=True)
+    results = book / "book" / "results"
+    for path in results.glob("laptop-*"):
+        shutil.copy(path, folder)
+    path = folder / "laptop-sl-seed0.json"
+    record = json.loads(path.read_text()) | changes | {"seconds": 1.5}
+    path.write_text(json.dumps(record | {"finished": finished}))
+    shutil.copy(book / "notebooks" / "05_training.ipynb", folder)
+    return folder
+
+
+@pytest.fixture
+def forged(book):
+    yield lambda **changes: forge(book, **changes)
+    shutil.rmtree(book / "runs")
+    git(book, "checkout", "-q", ".")
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"finished": False}, "is not finished"),
+        ({"commit": "0" * 40 + "-dirty"}, "with changed files"),
+        ({"commit": None}, "outside a git checkout"),
+        ({"recipe_hash": "0" * 12}, "a recipe that has changed"),
+    ],
+)
+def test_only_a_finished_run_of_the_book_is_published(
+    book, forged, changes, text
+):
+    forged(**changes)
+    code, output = make(book, "publish", "RUN=laptop")
+    assert code and text in output
+    assert len(own_lines(output)) == 1, output
+
+
+def test_finished_run_is_published(book, forged):
+    forged()
+    toc = book / "_toc.yml"
+    listed = toc.read_text()
+    toc.write_text(listed.replace("      - file: book/runs/05_laptop\n", ""))
+    process = start(book, "publish", "RUN=laptop")
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    changed = git(book, "status", "--porcelain").split()[1::2]
+    assert set(changed) == {
+        ".venv",
+        "book/results/laptop-sl-seed0.json",
+        "book/runs/05_laptop.ipynb",
+    }
+    text = (book / "book" / "runs" / "05_laptop.ipynb").read_text()
+    assert "# The laptop run, cell by cell" in text
+    assert toc.read_text() == listed
