@@ -10,8 +10,8 @@ import reference
 from keras.ops import convert_to_numpy
 from PIL import Image, ImageEnhance, ImageOps
 
-from vitsd_helpers import augment
 from vitsd_helpers.data import load_photo
+from vitsd_helpers.training import augment
 
 BACKEND = keras.backend.backend()
 #: With a strength, to either side.

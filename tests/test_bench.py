@@ -21,8 +21,9 @@ import pytest
 from arithmetic import multiply_adds, patch_convolution
 from keras import ops
 
-from vitsd_helpers import PRESETS, attention, build_vit, dense, train
-from vitsd_helpers.recipes import get_recipe
+from vitsd_helpers import PRESETS, attention, build_vit, dense
+from vitsd_helpers.training import trainer
+from vitsd_helpers.training.recipes import get_recipe
 
 ROOT = Path(__file__).parents[1]
 SCHEMA = json.loads((ROOT / "book" / "bench.schema.json").read_text())
@@ -585,7 +586,7 @@ def restored(monkeypatch):
     for place, name in (
         (dense.TokenDense, "call"),
         (attention, "_fused_kernel"),
-        (train.Trainer, "compile"),
+        (trainer.Trainer, "compile"),
         (keras_example, "ShiftedPatchTokenization"),
         (keras_example, "MultiHeadAttentionLSA"),
     ):

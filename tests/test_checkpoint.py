@@ -6,7 +6,7 @@ import os
 import numpy as np
 import pytest
 
-from vitsd_helpers.checkpoint import Checkpoints
+from vitsd_helpers.training.checkpoint import Checkpoints
 
 
 def state(epoch: int) -> dict[str, np.ndarray]:

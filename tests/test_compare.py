@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from vitsd_helpers.compare import (
+from vitsd_helpers.evidence.statistics import (
     effects,
     mcnemar,
     standard_error,

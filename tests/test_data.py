@@ -14,7 +14,8 @@ import reference
 from PIL import Image
 
 from vitsd_helpers import ImageData, data, load_data
-from vitsd_helpers.data import hold_out, load_photo, subset
+from vitsd_helpers.data import load_photo
+from vitsd_helpers.training.splits import hold_out, subset
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 

@@ -8,8 +8,8 @@ from collections import Counter
 import experiments
 import pytest
 
-from vitsd_helpers.recipes import FACTORS, VARIANTS, get_recipe
-from vitsd_helpers.records import read_records, record_name
+from vitsd_helpers.evidence.records import read_records, record_name
+from vitsd_helpers.training.recipes import FACTORS, VARIANTS, get_recipe
 
 
 def test_every_run_can_be_run():

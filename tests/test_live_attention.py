@@ -13,8 +13,8 @@ from browser import serve
 from keras import ops
 from PIL import Image
 
-from vitsd_helpers.maps import attention_weights, mean_entropy
-from vitsd_helpers.weights import load_model
+from vitsd_helpers.evidence.maps import attention_weights, mean_entropy
+from vitsd_helpers.training.weights import load_model
 
 pytest_plugins = ["browser"]
 

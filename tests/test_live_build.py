@@ -11,7 +11,11 @@ import stills
 from PIL import Image
 from sphinx.application import Sphinx
 
-from vitsd_helpers.records import read_labels, read_records, results_folder
+from vitsd_helpers.evidence.records import (
+    read_labels,
+    read_records,
+    results_folder,
+)
 
 STATIC = Path(__file__).parents[1] / "book" / "_static"
 RECORDS = results_folder()

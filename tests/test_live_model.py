@@ -29,8 +29,8 @@ from vitsd_helpers import (
     build_vit,
     patches,
 )
-from vitsd_helpers.maps import attention_weights
-from vitsd_helpers.weights import load_model, save_weights
+from vitsd_helpers.evidence.maps import attention_weights
+from vitsd_helpers.training.weights import load_model, save_weights
 
 pytest_plugins = ["browser"]
 

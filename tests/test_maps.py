@@ -10,13 +10,13 @@ import reference
 from keras.ops import convert_to_numpy
 
 from vitsd_helpers import PRESETS, build_vit
-from vitsd_helpers.maps import (
+from vitsd_helpers.evidence.maps import (
     attention_weights,
     mean_attention_distance,
     mean_entropy,
     patch_distances,
 )
-from vitsd_helpers.weights import load_model, save_weights
+from vitsd_helpers.training.weights import load_model, save_weights
 
 TINY = replace(PRESETS["small-sl"], width=16, depth=2, num_heads=2, key_dim=8)
 IMAGES = reference.pixels(3, 32, 32, 3, dtype="uint8")

@@ -13,7 +13,7 @@ import pretrained
 import pytest
 
 from vitsd_helpers.data import ImageData
-from vitsd_helpers.records import results_folder
+from vitsd_helpers.evidence.records import results_folder
 
 SCHEMA = json.loads(
     (results_folder().parent / "record.schema.json").read_text()

@@ -13,17 +13,16 @@ import numpy as np
 import pytest
 from keras import ops
 
-import vitsd_helpers.train as engine
+import vitsd_helpers.training.loop as engine
 from vitsd_helpers import load_data
-from vitsd_helpers.progress import Progress
-from vitsd_helpers.recipes import Recipe, get_recipe
-from vitsd_helpers.train import (
-    UNDECAYED,
-    Trainer,
+from vitsd_helpers.training.loop import (
     epoch_order,
-    make_optimizer,
     train,
 )
+from vitsd_helpers.training.optimizer import UNDECAYED, make_optimizer
+from vitsd_helpers.training.progress import Progress
+from vitsd_helpers.training.recipes import Recipe, get_recipe
+from vitsd_helpers.training.trainer import Trainer
 
 
 def tiny(**changes) -> Recipe:
@@ -325,7 +324,7 @@ import dataclasses, json, sys
 sys.path[:0] = {path}
 from test_train import tiny
 from vitsd_helpers import load_data
-from vitsd_helpers.train import train
+from vitsd_helpers.training.loop import train
 digits = load_data("digits")
 data = dataclasses.replace(
     digits, x_train=digits.x_train[:100], y_train=digits.y_train[:100],

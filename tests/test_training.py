@@ -15,10 +15,19 @@ import records as pages
 from safetensors import safe_open
 
 import notebooks as tool
-from vitsd_helpers import load_data, records
+from vitsd_helpers import load_data
+from vitsd_helpers.evidence import records
+from vitsd_helpers.evidence.records import (
+    read_answers,
+    read_labels,
+    read_records,
+    record_name,
+    write_record,
+)
 from vitsd_helpers.model import build_vit
 from vitsd_helpers.patches import ALL_DIRECTIONS, CARDINAL
-from vitsd_helpers.recipes import (
+from vitsd_helpers.training.loop import Run, epoch_steps, train
+from vitsd_helpers.training.recipes import (
     CONTROLS,
     FACTORS,
     RECIPES,
@@ -29,14 +38,6 @@ from vitsd_helpers.recipes import (
     get_recipe,
     parse_variants,
 )
-from vitsd_helpers.records import (
-    read_answers,
-    read_labels,
-    read_records,
-    record_name,
-    write_record,
-)
-from vitsd_helpers.train import Run, epoch_steps, train
 
 
 @pytest.fixture(scope="module")
@@ -293,7 +294,7 @@ def test_commit_is_dirty_by_code_not_by_records(tmp_path, monkeypatch):
         identity = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
         subprocess.run(["git", *identity, *command], cwd=tmp_path, check=True)
 
-    code = tmp_path / "vitsd_helpers" / "records.py"
+    code = tmp_path / "vitsd_helpers" / "evidence" / "records.py"
     record = tmp_path / "book" / "results" / "some.json"
     for path in (code, record):
         path.parent.mkdir(parents=True)

@@ -6,7 +6,7 @@ import json
 import pytest
 import try_recipes
 
-from vitsd_helpers.recipes import get_recipe
+from vitsd_helpers.training.recipes import get_recipe
 
 QUICK = get_recipe("quick")
 

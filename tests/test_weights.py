@@ -7,8 +7,13 @@ import keras
 import numpy as np
 import pytest
 
-from vitsd_helpers import PRESETS, build_vit, weights
-from vitsd_helpers.weights import load_model, load_weights, save_weights
+from vitsd_helpers import PRESETS, build_vit
+from vitsd_helpers.training import weights
+from vitsd_helpers.training.weights import (
+    load_model,
+    load_weights,
+    save_weights,
+)
 
 CONFIG = dataclasses.replace(
     PRESETS["small-sl"], width=16, depth=1, num_heads=2, key_dim=8

@@ -1,7 +1,8 @@
 """Shifted Patch Tokenization and Locality Self-Attention in Keras 3.
 
-The names below are imported on first use: what needs no Keras, such as the
-list of recipes, does not wait for it.
+Here is the lesson. `training` is the engine and `evidence` what is said of
+runs. The names below are imported on first use: what needs no Keras, such as
+the list of recipes, does not wait for it.
 """
 
 from importlib import import_module
@@ -21,6 +22,10 @@ _LAZY = {
     "unpatchify": "patches",
     "PatchEncoder": "tokenizer",
     "ShiftedPatchTokenization": "tokenizer",
+    "get_recipe": "training.recipes",
+    "hold_out": "training.splits",
+    "load_model": "training.weights",
+    "train": "training.loop",
 }
 __all__ = [
     "PRESETS",
@@ -30,9 +35,13 @@ __all__ = [
     "ShiftedPatchTokenization",
     "ViTConfig",
     "build_vit",
+    "get_recipe",
+    "hold_out",
     "load_data",
+    "load_model",
     "patchify",
     "shift_images",
+    "train",
     "unpatchify",
 ]
 

@@ -8,7 +8,7 @@ import hashlib
 import os
 import pickle
 import tarfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -125,67 +125,10 @@ def load_photo(name: str = "china.jpg", size: int = 72) -> np.ndarray:
     return _square(Image.fromarray(load_sample_image(name)), size)
 
 
-def hold_out(data: ImageData, count: int, seed: int = 0) -> ImageData:
-    """Set training images aside to choose by; the test set is put away.
-
-    Args:
-        data: what to split.
-        count: how many training images become the new `x_test`, drawn
-            class by class in proportion.
-        seed: of the draw.
-
-    Returns:
-        `ImageData` whose train and test images are both from
-        `data.x_train`.
-
-    Raises:
-        ValueError: if `count` leaves some class with nothing on one side.
-    """
-    from sklearn.model_selection import train_test_split
-
-    classes = len(np.unique(data.y_train))
-    problem = (
-        f"count={count} of {len(data.y_train)} training images does not "
-        f"leave each of the {classes} classes an image on both sides."
-    )
-    if not classes <= count <= len(data.y_train) - classes:
-        raise ValueError(problem)
-    x_train, x_test, y_train, y_test = train_test_split(
-        data.x_train,
-        data.y_train,
-        test_size=count,
-        stratify=data.y_train,
-        random_state=seed,
-    )
-    # Sizes of classes that differ much can still leave a small one out.
-    if not len(np.unique(y_train)) == len(np.unique(y_test)) == classes:
-        raise ValueError(problem)
-    return replace(
-        data, x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test
-    )
-
-
-def subset(data: ImageData, count: int, seed: int = 0) -> ImageData:
-    """Keep `count` training images, class by class in proportion.
-
-    Args:
-        data: what to draw from; its test images stay as they are.
-        count: how many training images to keep.
-        seed: of the draw.
-
-    Raises:
-        ValueError: if `count` leaves some class without an image, or is
-            larger than what there is.
-    """
-    if count == len(data.y_train):
-        return data
-    kept = hold_out(data, count, seed)
-    return replace(data, x_train=kept.x_test, y_train=kept.y_test)
-
-
 def _digits() -> ImageData:
     from PIL import Image
     from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
 
     digits = load_digits()
     grey = np.rint(digits.images * (255 / 16)).astype("uint8")
@@ -193,8 +136,11 @@ def _digits() -> ImageData:
     large = [Image.fromarray(g).resize((32, 32), bilinear) for g in grey]
     x = np.repeat(np.stack(large)[..., None], 3, axis=-1)
     y = digits.target.astype("int64")
-    everything = ImageData(x, y, x[:0], y[:0], tuple("0123456789"))
-    return hold_out(everything, round(0.2 * len(y)))
+    x_train, x_test, y_train, y_test = train_test_split(
+        x, y, test_size=round(0.2 * len(y)), stratify=y, random_state=0
+    )
+    names = tuple("0123456789")
+    return ImageData(x_train, y_train, x_test, y_test, names)
 
 
 def _cifar100(data_dir) -> ImageData:

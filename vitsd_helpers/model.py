@@ -6,7 +6,6 @@ from keras import layers
 from .attention import LocalitySelfAttention
 from .config import PRESETS, ViTConfig  # noqa: F401, PRESETS to be had here
 from .dense import TokenDense
-from .dropping import TokenDropping
 from .tokenizer import PACKAGE, PatchEncoder, ShiftedPatchTokenization
 
 
@@ -24,7 +23,7 @@ class PixelNormalization(layers.Normalization):
 def build_vit(
     config: ViTConfig,
     name: str | None = None,
-    dropping: TokenDropping | None = None,
+    dropping: layers.Layer | None = None,
 ) -> keras.Model:
     """A vision transformer that maps pixels 0..255 to logits.
 
@@ -33,22 +32,14 @@ def build_vit(
     Args:
         config: see `ViTConfig`; `PRESETS` holds ready ones.
         name: of the model.
-        dropping: stands before the blocks, for training alone.
+        dropping: a layer that leaves out tokens in training; it stands
+            before the blocks.
 
     Returns:
         A functional model from (B, input_size, input_size, channels), uint8
         or float on the scale 0..255, to logits (B, num_classes).
-
-    Raises:
-        ValueError: for `dropping` with the pooling "flatten", which needs
-            every token in its place.
     """
     c = config
-    if dropping is not None and c.pooling == "flatten":
-        raise ValueError(
-            "pooling='flatten' needs every token in its place, so none can "
-            "be dropped: choose pooling 'mean' or 'token', or keep_tokens=1."
-        )
     shape = (c.input_size, c.input_size, c.channels)
     inputs = keras.Input(shape, name="images")
     variance = [s * s for s in c.std]

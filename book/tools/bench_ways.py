@@ -12,7 +12,7 @@ from keras import layers
 
 import vitsd_helpers.attention
 import vitsd_helpers.dense
-import vitsd_helpers.train
+import vitsd_helpers.training.trainer
 from vitsd_helpers import LocalitySelfAttention, ShiftedPatchTokenization
 
 
@@ -33,7 +33,7 @@ def compiled() -> None:
     def compile(self, *args, **kwargs):
         keras.Model.compile(self, *args, **(kwargs | {"jit_compile": True}))
 
-    vitsd_helpers.train.Trainer.compile = compile
+    vitsd_helpers.training.trainer.Trainer.compile = compile
 
 
 def our_patches() -> None:

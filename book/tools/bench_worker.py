@@ -3,7 +3,7 @@
 `bench.py` starts it with its specification, and they talk in lines, through
 what were standard input and output; see `Session`. Every contender is
 trained and asked as a reader's code would do it, ours by
-`vitsd_helpers.train`.
+`vitsd_helpers.training`.
 """
 
 import contextlib
@@ -27,8 +27,8 @@ import numpy as np
 from keras import ops
 
 from vitsd_helpers import ImageData, ViTConfig, build_vit
-from vitsd_helpers.recipes import get_recipe
-from vitsd_helpers.records import commit, device_name, versions
+from vitsd_helpers.evidence.records import commit, device_name, versions
+from vitsd_helpers.training.recipes import get_recipe
 
 #: Epochs that are never reached: the parent ends a training.
 ENDLESS = 1_000_000
@@ -231,7 +231,7 @@ def make_data(spec: dict, config: ViTConfig) -> ImageData:
 
 def train_ours(spec, config, data, session) -> None:
     """By the engine, each epoch a turn."""
-    from vitsd_helpers.train import train
+    from vitsd_helpers.training.loop import train
 
     # The engine keeps its model to itself.
     session.count(build_vit(config).trainable_variables)

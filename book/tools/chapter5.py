@@ -54,7 +54,7 @@ class Voice:
 
 def check(recipe: str, models: str, seed: int) -> None:
     """Refuse what cannot be trained, before anything is started."""
-    from vitsd_helpers.recipes import get_recipe, parse_variants
+    from vitsd_helpers.training.recipes import get_recipe, parse_variants
 
     try:
         plan = get_recipe(recipe)
@@ -196,7 +196,7 @@ def check_place(recipe: str, models: str, seed: int) -> None:
 
 def check_record(path: Path) -> tuple[str, str, int]:
     """The run of a record; refuse one that the book cannot hold."""
-    from vitsd_helpers.recipes import get_recipe
+    from vitsd_helpers.training.recipes import get_recipe
 
     record = json.loads(path.read_text())
     recipe, commit = record["recipe"]["name"], record["commit"] or "none"

@@ -20,8 +20,8 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from vitsd_helpers.recipes import CONTROLS, FACTORS, RUNGS, SHIFTS
-from vitsd_helpers.records import record_name
+from vitsd_helpers.evidence.records import record_name
+from vitsd_helpers.training.recipes import CONTROLS, FACTORS, RUNGS, SHIFTS
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "book" / "results"
@@ -115,8 +115,8 @@ def done(study: str, run: tuple[str, str, int]) -> bool:
 
 def one(study: str, run: tuple[str, str, int]) -> None:
     """Train, then write record and answers, and weights if they are kept."""
-    from vitsd_helpers.recipes import get_recipe
-    from vitsd_helpers.train import train
+    from vitsd_helpers.training.loop import train
+    from vitsd_helpers.training.recipes import get_recipe
 
     name, variant, seed = run
     recipe = get_recipe(name)

@@ -13,13 +13,13 @@ from pathlib import Path
 from docutils import nodes
 from sphinx.util import logging
 
-from vitsd_helpers.recipes import VARIANTS
-from vitsd_helpers.records import (
+from vitsd_helpers.evidence.records import (
     read_labels,
     read_records,
     record_name,
     results_folder,
 )
+from vitsd_helpers.training.recipes import VARIANTS
 
 #: Chapter 9's: the longest training first.
 RECIPES = ("paper", "epochs-50000", "laptop")

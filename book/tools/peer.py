@@ -23,9 +23,10 @@ import torch
 from bench_worker import peers_class
 from torch.nn import functional
 
-from vitsd_helpers.data import ImageData, hold_out, load_data
-from vitsd_helpers.recipes import get_recipe
-from vitsd_helpers.records import commit, device_name, versions
+from vitsd_helpers.data import ImageData, load_data
+from vitsd_helpers.evidence.records import commit, device_name, versions
+from vitsd_helpers.training.recipes import get_recipe
+from vitsd_helpers.training.splits import hold_out
 
 #: Batch, decay, smoothing, crop, warm-up and the model's sizes are its.
 OURS = get_recipe("ladder-8")

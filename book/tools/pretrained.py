@@ -26,9 +26,10 @@ from pathlib import Path
 
 import numpy as np
 
-from vitsd_helpers.data import ImageData, load_data, subset
-from vitsd_helpers.recipes import SIZES
-from vitsd_helpers.records import commit, device_name, versions
+from vitsd_helpers.data import ImageData, load_data
+from vitsd_helpers.evidence.records import commit, device_name, versions
+from vitsd_helpers.training.recipes import SIZES
+from vitsd_helpers.training.splits import subset
 
 SIDE = 128
 #: Inverse strengths of the penalty: the trials.

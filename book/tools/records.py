@@ -16,9 +16,9 @@ from docutils import nodes
 from experiments import STUDIES
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
-from vitsd_helpers.compare import standard_error, summarize
-from vitsd_helpers.recipes import VARIANTS
-from vitsd_helpers.records import record_name
+from vitsd_helpers.evidence.records import record_name
+from vitsd_helpers.evidence.statistics import standard_error, summarize
+from vitsd_helpers.training.recipes import VARIANTS
 
 FOLDER = Path(__file__).parents[1] / "results"
 

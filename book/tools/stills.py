@@ -13,20 +13,16 @@ are transparent, with text in a grey that shows on light and dark pages.
 import argparse
 import io
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
+from browser import FLAGS, NAMES, serve
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 from vitsd_helpers.plots import GREY
 
 ROOT = Path(__file__).parents[2]
-sys.path.append(str(ROOT / "tests"))
-
-from browser import FLAGS, NAMES, serve  # noqa: E402
-
 STILLS = ROOT / "book" / "_static" / "stills"
 #: So high that the page's header need not cover a part of any figure.
 VIEWPORT = {"width": 1280, "height": 2400}

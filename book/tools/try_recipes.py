@@ -24,9 +24,9 @@ from pathlib import Path
 
 import keras
 
-from vitsd_helpers.recipes import Recipe, get_recipe, parse_variants
-from vitsd_helpers.records import record_name
-from vitsd_helpers.train import train
+from vitsd_helpers.evidence.records import record_name
+from vitsd_helpers.training.loop import train
+from vitsd_helpers.training.recipes import Recipe, get_recipe, parse_variants
 
 HELD_OUT = 5_000
 ROW = "{:28} {:8} {:>4} {:>7} {:>7} {:>9} {:>9}"

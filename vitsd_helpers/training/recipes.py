@@ -7,8 +7,9 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from .config import ALL_DIRECTIONS, CARDINAL, PRESETS, ViTConfig
-from .data import ImageData, hold_out, load_data, subset
+from ..config import ALL_DIRECTIONS, CARDINAL, PRESETS, ViTConfig
+from ..data import ImageData, load_data
+from .splits import hold_out, subset
 
 #: The models of a comparison by their short names: the title, and what the
 #: model has of the SL-ViT, "s" for SPT, "m" for the mask, "t" for the

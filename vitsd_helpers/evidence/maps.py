@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from .attention import LocalitySelfAttention
+from ..attention import LocalitySelfAttention
 
 
 def attention_weights(model: keras.Model, images) -> list[np.ndarray]:

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from .train import Trainer
+from .trainer import Trainer
 
 
 class EpochScan:

@@ -1,9 +1,4 @@
-"""Train a model by a recipe: one path for a laptop and for a GPU.
-
-The images stay on the device as bytes. A step is given indices; it fetches
-its images, augments and mixes them, and learns, all in one compiled
-function.
-"""
+"""Train a model by a recipe: one path for a laptop and for a GPU."""
 
 import json
 import math
@@ -17,112 +12,17 @@ import keras
 import numpy as np
 from keras import ops
 
-from . import augment
+from ..data import ImageData
+from ..evidence.records import make_record, record_name, write_record
+from ..model import ViTConfig, build_vit
 from .checkpoint import Checkpoints
-from .data import ImageData
 from .dropping import TokenDropping
-from .model import ViTConfig, build_vit
+from .optimizer import make_optimizer
 from .progress import Progress
-from .recipes import Recipe
-from .records import make_record, record_name, write_record
+from .recipes import VARIANTS, Recipe
+from .scan import EpochScan
+from .trainer import Trainer
 from .weights import save_weights
-
-#: Names of variables that weight decay leaves alone: biases, norms,
-#: positions, class token and temperatures.
-UNDECAYED = ("bias", "gamma", "beta", "position", "token", "temperature")
-#: In the paths of the matrices that Muon leaves to AdamW: what comes in,
-#: what goes out, and tables that are no products' matrices.
-NOT_MUONS = ("tokenizer", "position", "token", "temperature", "logits")
-
-
-class Trainer(keras.Model):
-    """A model that is fed indices of images and learns from augmented ones.
-
-    Call with indices (B,) into the training images followed by the test
-    images; returns a dictionary of logits and targets, both (B, classes).
-    In training the images are augmented and mixed as the recipe says.
-
-    Args:
-        model: maps images on the scale 0..255 to logits.
-        data: the images and labels.
-        recipe: says how to augment, mix and smooth.
-        seed: of the augmentation.
-    """
-
-    def __init__(
-        self, model: keras.Model, data: ImageData, recipe: Recipe, seed: int
-    ):
-        super().__init__()
-        self.model = model
-        self.recipe = recipe
-        self.seed_generator = keras.random.SeedGenerator(seed)
-        self.classes = len(data.class_names)
-        images = np.concatenate([data.x_train, data.x_test])
-        labels = np.concatenate([data.y_train, data.y_test])
-        self.images = keras.Variable(images, dtype="uint8", trainable=False)
-        self.labels = keras.Variable(labels, dtype="int32", trainable=False)
-
-    @property
-    def learned(self) -> list:
-        """All variables but the data: what a checkpoint must hold."""
-        data = (self.images, self.labels)
-        return [
-            v
-            for v in (*self.variables, *self.optimizer.variables)
-            if not any(v is d for d in data)
-        ]
-
-    def drop_tokens(self, wanted: bool) -> bool:
-        """Have training drop tokens or not.
-
-        Returns:
-            Whether that is new: then the step must be compiled anew.
-        """
-        found = [x for x in self.model.layers if isinstance(x, TokenDropping)]
-        new = any(layer.active != wanted for layer in found)
-        for layer in found:
-            layer.active = wanted
-        return new
-
-    def call(self, indices, training=False):
-        r = self.recipe
-        images = ops.take(self.images, indices, axis=0)
-        images = ops.cast(images, "float32")
-        labels = ops.take(self.labels, indices, axis=0)
-        targets = ops.one_hot(labels, self.classes, dtype="float32")
-        if training:
-            seed = self.seed_generator
-            if r.flip:
-                images = augment.flip(images, seed)
-            if r.crop:
-                images = augment.crop(images, seed, r.crop)
-            if r.rotate or r.zoom:
-                images = augment.rotate_zoom(images, seed, r.rotate, r.zoom)
-            if r.rand_augment:
-                images = augment.rand_augment(
-                    images, seed, magnitude=r.rand_augment
-                )
-            if r.erase:
-                images = augment.erase(images, seed, r.erase)
-            if r.mix:
-                images, targets = augment.mix(
-                    images, targets, seed, r.mix, r.cutmix
-                )
-            smoothing = r.label_smoothing
-            targets = targets * (1 - smoothing) + smoothing / self.classes
-        logits = self.model(images, training=training)
-        return {"logits": logits, "targets": targets}
-
-    def compute_loss(
-        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
-    ):
-        losses = ops.categorical_crossentropy(
-            y_pred["targets"], y_pred["logits"], from_logits=True
-        )
-        return ops.mean(losses)
-
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        return super().compute_metrics(x, y, y_pred["logits"], sample_weight)
 
 
 @dataclass(frozen=True)
@@ -158,52 +58,6 @@ class Run:
         config = json.dumps(record["config"])
         path = Path(folder) / f"{name}.safetensors"
         return save_weights(self.model, path, config=config)
-
-
-def make_optimizer(recipe: Recipe, steps: int) -> keras.Optimizer:
-    """The recipe's optimiser with its schedule, decay and averaging.
-
-    Args:
-        recipe: gives optimiser, peak rate, schedule, warm-up, decay, EMA.
-        steps: of the whole run; the cosine ends at zero after them.
-
-    Raises:
-        ValueError: for an unknown optimiser.
-    """
-    rate = recipe.learning_rate
-    if recipe.schedule == "cosine":
-        warmup = round(recipe.warmup * steps)
-        rate = keras.optimizers.schedules.CosineDecay(
-            initial_learning_rate=0.0,
-            warmup_target=recipe.learning_rate,
-            warmup_steps=warmup,
-            decay_steps=steps - warmup,
-        )
-    settings = {
-        "learning_rate": rate,
-        "weight_decay": recipe.weight_decay,
-        "use_ema": bool(recipe.ema),
-        "ema_momentum": recipe.ema or 0.99,
-    }
-    if recipe.optimizer == "adamw":
-        optimizer = keras.optimizers.AdamW(**settings)
-    elif recipe.optimizer == "muon":
-        # Its steps are scaled to the size of Adam's (Liu et al. 2025), so
-        # one rate and one decay serve both.
-        optimizer = keras.optimizers.Muon(
-            **settings,
-            adam_weight_decay=recipe.weight_decay,
-            rms_rate=0.2,
-            exclude_layers=list(NOT_MUONS),
-        )
-    else:
-        raise ValueError(
-            f"optimizer={recipe.optimizer!r} is unknown: choose 'adamw' or "
-            "'muon'."
-        )
-    if not recipe.decay_everything:
-        optimizer.exclude_from_weight_decay(var_names=list(UNDECAYED))
-    return optimizer
 
 
 def epoch_steps(recipe: Recipe, count: int) -> int:
@@ -305,8 +159,9 @@ def train(
         "steps": steps * _epochs_done(state),
         "test": test,
     }
+    title = VARIANTS[variant]
     record = make_record(
-        recipe, variant, seed, data, trainer.model, config, outcome
+        recipe, variant, title, seed, data, trainer.model, config, outcome
     )
     return Run(trainer, record, answers)
 
@@ -344,6 +199,11 @@ def _dropping(recipe, config: ViTConfig) -> TokenDropping | None:
     """The layer that drops tokens, if the recipe wants it to."""
     if not recipe.full_from:
         return None
+    if config.pooling == "flatten":
+        raise ValueError(
+            "pooling='flatten' needs every token in its place, so none can "
+            "be dropped: choose pooling 'mean' or 'token', or keep_tokens=1."
+        )
     return TokenDropping(
         recipe.keep_tokens, class_token=config.pooling == "token"
     )
@@ -363,8 +223,6 @@ def _run_steps(trainer, batches, keeper, done, epochs) -> None:
 
 def _run_scanned(trainer, batches, keeper, done, epochs) -> None:
     """Train epoch by epoch, each one compiled function."""
-    from .scan import EpochScan
-
     keeper.set_model(trainer)
     for epoch in range(done, epochs):
         keeper.on_epoch_begin(epoch)

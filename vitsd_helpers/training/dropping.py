@@ -3,7 +3,7 @@
 import keras
 from keras import layers, ops
 
-from .dense import PACKAGE
+from ..dense import PACKAGE
 
 
 @keras.saving.register_keras_serializable(PACKAGE)

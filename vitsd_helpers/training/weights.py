@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from .model import ViTConfig, build_vit
+from ..model import ViTConfig, build_vit
 
 
 def save_weights(

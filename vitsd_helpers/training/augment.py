@@ -20,7 +20,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from .patches import check_images
+from ..patches import check_images
 
 #: What `rand_augment` draws from: the paper's fourteen.
 OPERATIONS = (

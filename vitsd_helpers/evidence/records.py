@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .config import ViTConfig
-from .data import ImageData
-from .recipes import VARIANTS, Recipe
+from ..config import ViTConfig
+from ..data import ImageData
 
 if TYPE_CHECKING:
     import keras
@@ -27,8 +26,9 @@ PACKAGES = ("keras", "tensorflow", "tensorflow-cpu", "jax", "torch", "numpy")
 
 
 def make_record(
-    recipe: Recipe,
+    recipe,
     variant: str,
+    title: str,
     seed: int,
     data: ImageData,
     model: "keras.Model",
@@ -38,7 +38,9 @@ def make_record(
     """Everything there is to say about one training run.
 
     Args:
-        recipe, variant, seed: what was asked for.
+        recipe, variant, seed: what was asked for; of the recipe its
+            settings and its hash are kept.
+        title: of the variant, for the reader.
         data: what it was trained and tested on.
         model, config: what was trained.
         outcome: has "finished", "epochs" (a list of values an epoch for
@@ -54,7 +56,7 @@ def make_record(
         "recipe": recipe.settings,
         "recipe_hash": recipe.hash,
         "variant": variant,
-        "model": VARIANTS[variant],
+        "model": title,
         "config": dataclasses.asdict(config),
         "parameters": int(
             sum(np.prod(w.shape) for w in model.trainable_variables)
@@ -159,7 +161,7 @@ def results_folder() -> Path:
 
     In a checkout it is `book/results`; an installed package brings a copy.
     """
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     checkout = package.parent / "book" / "results"
     return checkout if checkout.is_dir() else package / "results"
 
@@ -233,7 +235,7 @@ def commit() -> str | None:
     "-dirty" follows if a file was changed, other than records and executed
     copies, which a run writes itself. None outside a git checkout.
     """
-    git = ("git", "-C", str(Path(__file__).parents[1]))
+    git = ("git", "-C", str(Path(__file__).parents[2]))
     changes = ("status", "--porcelain", "--untracked-files=no", "--", ".")
     written = (":!book/results", ":!book/runs")
     try:

@@ -1,0 +1,148 @@
+"""The house: who may import whom, and how long the lesson may be."""
+
+import ast
+import importlib
+import tomllib
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import vitsd_helpers
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "vitsd_helpers"
+LESSON_LINES = 1_500
+#: Where the engine needs what is said of runs: it writes their records.
+ENGINE_TO_EVIDENCE = {("training.loop", "evidence.records")}
+
+
+def dotted(path: Path) -> str:
+    """A module's name within the package, "" for the face."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+MODULES = {dotted(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def imported(path: Path) -> set[str]:
+    """Full names of what a file imports, anywhere in it.
+
+    Of "from a import b" both "a" and "a.b".
+    """
+    found = set()
+    home = list(path.relative_to(ROOT).parts[:-1])
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = home[: len(home) + 1 - node.level] if node.level else []
+            base = ".".join([*above, *filter(None, [node.module])])
+            found |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def within(path: Path) -> set[str]:
+    """Modules of the package that a file imports."""
+    names = {
+        name.removeprefix("vitsd_helpers").removeprefix(".")
+        for name in imported(path)
+        if name.split(".")[0] == "vitsd_helpers"
+    }
+    # A wing's __init__ is no module to learn from, nor is the face.
+    return names & MODULES.keys() - {"", "training", "evidence"}
+
+
+def wing(module: str) -> str:
+    """ "training" or "evidence"; "" for the lesson."""
+    first = module.partition(".")[0]
+    return first if first in ("training", "evidence") else ""
+
+
+def edges() -> set[tuple[str, str]]:
+    """Who imports whom in the package."""
+    return {
+        (name, other)
+        for name, path in MODULES.items()
+        for other in within(path)
+    }
+
+
+def test_the_imports_are_found():
+    assert ("model", "attention") in edges()
+    assert ("training.recipes", "model") in edges()
+    assert ("training.loop", "training.trainer") in edges()
+
+
+def test_the_lesson_stands_alone():
+    assert not {e for e in edges() if not wing(e[0]) and wing(e[1])}
+
+
+def test_evidence_does_not_need_the_engine():
+    kinds = {(wing(one), wing(other)) for one, other in edges()}
+    assert ("evidence", "training") not in kinds
+
+
+def test_the_engine_needs_evidence_only_where_it_must():
+    found = {
+        edge
+        for edge in edges()
+        if tuple(map(wing, edge)) == ("training", "evidence")
+    }
+    assert found == ENGINE_TO_EVIDENCE
+
+
+def test_no_circle():
+    graph = {name: set() for name in MODULES}
+    for one, other in edges():
+        graph[one].add(other)
+    TopologicalSorter(graph).prepare()  # raises CycleError
+
+
+def names_in(folder: Path) -> set[str]:
+    return {path.stem for path in folder.rglob("*.py")}
+
+
+@pytest.mark.parametrize(
+    ("whose", "forbidden"),
+    [
+        (PACKAGE, names_in(ROOT / "book" / "tools") | {"book"}),
+        (PACKAGE, names_in(ROOT / "tests") | {"tests", "conftest"}),
+        (ROOT / "book" / "tools", names_in(ROOT / "tests") | {"tests"}),
+    ],
+    ids=["package, tools", "package, tests", "tools, tests"],
+)
+def test_nobody_imports_upwards(whose, forbidden):
+    for path in whose.rglob("*.py"):
+        tops = {name.split(".")[0] for name in imported(path)}
+        own = names_in(whose) if whose != PACKAGE else set()
+        assert not tops & (forbidden - own), path
+
+
+def test_the_lesson_is_short():
+    paths = [path for name, path in MODULES.items() if not wing(name)]
+    lines = sum(len(path.read_text().splitlines()) for path in paths)
+    assert lines <= LESSON_LINES
+
+
+def test_every_wing_is_packaged():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    packaged = set(settings["tool"]["setuptools"]["packages"])
+    folders = {path.parent for path in PACKAGE.rglob("__init__.py")}
+    names = {".".join(f.relative_to(ROOT).parts) for f in folders}
+    assert packaged - {"vitsd_helpers.results"} == names
+
+
+@pytest.mark.parametrize("name", vitsd_helpers.__all__)
+def test_the_face_has_what_it_names(name):
+    assert getattr(vitsd_helpers, name) is not None
+    if name in vitsd_helpers._LAZY:
+        module = f"vitsd_helpers.{vitsd_helpers._LAZY[name]}"
+        found = getattr(importlib.import_module(module), name)
+        assert getattr(vitsd_helpers, name) is found
+
+
+def test_the_face_refuses_other_names():
+    with pytest.raises(AttributeError, match="'trian'"):
+        _ = vitsd_helpers.trian

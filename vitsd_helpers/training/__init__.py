@@ -1,0 +1,1 @@
+"""The engine: recipes, and the training that follows them."""

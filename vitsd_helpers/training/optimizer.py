@@ -1,0 +1,58 @@
+"""The optimiser of a recipe: schedule, decay and averaging."""
+
+import keras
+
+from .recipes import Recipe
+
+#: Names of variables that weight decay leaves alone: biases, norms,
+#: positions, class token and temperatures.
+UNDECAYED = ("bias", "gamma", "beta", "position", "token", "temperature")
+#: In the paths of the matrices that Muon leaves to AdamW: what comes in,
+#: what goes out, and tables that are no products' matrices.
+NOT_MUONS = ("tokenizer", "position", "token", "temperature", "logits")
+
+
+def make_optimizer(recipe: Recipe, steps: int) -> keras.Optimizer:
+    """The recipe's optimiser with its schedule, decay and averaging.
+
+    Args:
+        recipe: gives optimiser, peak rate, schedule, warm-up, decay, EMA.
+        steps: of the whole run; the cosine ends at zero after them.
+
+    Raises:
+        ValueError: for an unknown optimiser.
+    """
+    rate = recipe.learning_rate
+    if recipe.schedule == "cosine":
+        warmup = round(recipe.warmup * steps)
+        rate = keras.optimizers.schedules.CosineDecay(
+            initial_learning_rate=0.0,
+            warmup_target=recipe.learning_rate,
+            warmup_steps=warmup,
+            decay_steps=steps - warmup,
+        )
+    settings = {
+        "learning_rate": rate,
+        "weight_decay": recipe.weight_decay,
+        "use_ema": bool(recipe.ema),
+        "ema_momentum": recipe.ema or 0.99,
+    }
+    if recipe.optimizer == "adamw":
+        optimizer = keras.optimizers.AdamW(**settings)
+    elif recipe.optimizer == "muon":
+        # Its steps are scaled to the size of Adam's (Liu et al. 2025), so
+        # one rate and one decay serve both.
+        optimizer = keras.optimizers.Muon(
+            **settings,
+            adam_weight_decay=recipe.weight_decay,
+            rms_rate=0.2,
+            exclude_layers=list(NOT_MUONS),
+        )
+    else:
+        raise ValueError(
+            f"optimizer={recipe.optimizer!r} is unknown: choose 'adamw' or "
+            "'muon'."
+        )
+    if not recipe.decay_everything:
+        optimizer.exclude_from_weight_decay(var_names=list(UNDECAYED))
+    return optimizer

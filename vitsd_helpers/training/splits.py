@@ -1,0 +1,65 @@
+"""Training images set aside, and fewer of them."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from ..data import ImageData
+
+
+def hold_out(data: ImageData, count: int, seed: int = 0) -> ImageData:
+    """Set training images aside to choose by; the test set is put away.
+
+    Args:
+        data: what to split.
+        count: how many training images become the new `x_test`, drawn
+            class by class in proportion.
+        seed: of the draw.
+
+    Returns:
+        `ImageData` whose train and test images are both from
+        `data.x_train`.
+
+    Raises:
+        ValueError: if `count` leaves some class with nothing on one side.
+    """
+    from sklearn.model_selection import train_test_split
+
+    classes = len(np.unique(data.y_train))
+    problem = (
+        f"count={count} of {len(data.y_train)} training images does not "
+        f"leave each of the {classes} classes an image on both sides."
+    )
+    if not classes <= count <= len(data.y_train) - classes:
+        raise ValueError(problem)
+    x_train, x_test, y_train, y_test = train_test_split(
+        data.x_train,
+        data.y_train,
+        test_size=count,
+        stratify=data.y_train,
+        random_state=seed,
+    )
+    # Sizes of classes that differ much can still leave a small one out.
+    if not len(np.unique(y_train)) == len(np.unique(y_test)) == classes:
+        raise ValueError(problem)
+    return replace(
+        data, x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test
+    )
+
+
+def subset(data: ImageData, count: int, seed: int = 0) -> ImageData:
+    """Keep `count` training images, class by class in proportion.
+
+    Args:
+        data: what to draw from; its test images stay as they are.
+        count: how many training images to keep.
+        seed: of the draw.
+
+    Raises:
+        ValueError: if `count` leaves some class without an image, or is
+            larger than what there is.
+    """
+    if count == len(data.y_train):
+        return data
+    kept = hold_out(data, count, seed)
+    return replace(data, x_train=kept.x_test, y_train=kept.y_test)

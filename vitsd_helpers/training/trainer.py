@@ -1,0 +1,105 @@
+"""The training step: indices in, augmented and mixed images to learn from.
+
+The images stay on the device as bytes. A step is given indices; it fetches
+its images, augments and mixes them, and learns, all in one compiled
+function.
+"""
+
+import keras
+import numpy as np
+from keras import ops
+
+from ..data import ImageData
+from . import augment
+from .dropping import TokenDropping
+from .recipes import Recipe
+
+
+class Trainer(keras.Model):
+    """A model that is fed indices of images and learns from augmented ones.
+
+    Call with indices (B,) into the training images followed by the test
+    images; returns a dictionary of logits and targets, both (B, classes).
+    In training the images are augmented and mixed as the recipe says.
+
+    Args:
+        model: maps images on the scale 0..255 to logits.
+        data: the images and labels.
+        recipe: says how to augment, mix and smooth.
+        seed: of the augmentation.
+    """
+
+    def __init__(
+        self, model: keras.Model, data: ImageData, recipe: Recipe, seed: int
+    ):
+        super().__init__()
+        self.model = model
+        self.recipe = recipe
+        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.classes = len(data.class_names)
+        images = np.concatenate([data.x_train, data.x_test])
+        labels = np.concatenate([data.y_train, data.y_test])
+        self.images = keras.Variable(images, dtype="uint8", trainable=False)
+        self.labels = keras.Variable(labels, dtype="int32", trainable=False)
+
+    @property
+    def learned(self) -> list:
+        """All variables but the data: what a checkpoint must hold."""
+        data = (self.images, self.labels)
+        return [
+            v
+            for v in (*self.variables, *self.optimizer.variables)
+            if not any(v is d for d in data)
+        ]
+
+    def drop_tokens(self, wanted: bool) -> bool:
+        """Have training drop tokens or not.
+
+        Returns:
+            Whether that is new: then the step must be compiled anew.
+        """
+        found = [x for x in self.model.layers if isinstance(x, TokenDropping)]
+        new = any(layer.active != wanted for layer in found)
+        for layer in found:
+            layer.active = wanted
+        return new
+
+    def call(self, indices, training=False):
+        r = self.recipe
+        images = ops.take(self.images, indices, axis=0)
+        images = ops.cast(images, "float32")
+        labels = ops.take(self.labels, indices, axis=0)
+        targets = ops.one_hot(labels, self.classes, dtype="float32")
+        if training:
+            seed = self.seed_generator
+            if r.flip:
+                images = augment.flip(images, seed)
+            if r.crop:
+                images = augment.crop(images, seed, r.crop)
+            if r.rotate or r.zoom:
+                images = augment.rotate_zoom(images, seed, r.rotate, r.zoom)
+            if r.rand_augment:
+                images = augment.rand_augment(
+                    images, seed, magnitude=r.rand_augment
+                )
+            if r.erase:
+                images = augment.erase(images, seed, r.erase)
+            if r.mix:
+                images, targets = augment.mix(
+                    images, targets, seed, r.mix, r.cutmix
+                )
+            smoothing = r.label_smoothing
+            targets = targets * (1 - smoothing) + smoothing / self.classes
+        logits = self.model(images, training=training)
+        return {"logits": logits, "targets": targets}
+
+    def compute_loss(
+        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
+    ):
+        losses = ops.categorical_crossentropy(
+            y_pred["targets"], y_pred["logits"], from_logits=True
+        )
+        return ops.mean(losses)
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        return super().compute_metrics(x, y, y_pred["logits"], sample_weight)
