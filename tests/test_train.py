@@ -238,6 +238,16 @@ def stop_after(epochs: int):
     return report
 
 
+def test_resumed_run_says_from_where(data, tmp_path, capsys):
+    with pytest.raises(Stop):
+        train(tiny(), "sl", data, folder=tmp_path, report=stop_after(2))
+    train(tiny(), "sl", data, folder=tmp_path)
+    first, *lines = capsys.readouterr().out.splitlines()
+    assert first.startswith("goes on from epoch 2 of 3, checkpoint ")
+    assert first.endswith("epoch-000002.ckpt")
+    assert len(lines) == 1 and lines[0].startswith("3/3 loss ")
+
+
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 def test_resumes_bit_for_bit(data, tmp_path, optimizer):
     recipe = tiny(optimizer=optimizer)

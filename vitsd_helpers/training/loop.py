@@ -105,8 +105,8 @@ def train(
         scan: run each epoch as one compiled function, on JAX only; see
             `scan.EpochScan`. The losses are those of `fit`. None: on JAX if
             the recipe asks for XLA.
-        report: is given a line after every epoch. Without it there is a
-            progress bar on a terminal, and a printed line elsewhere.
+        report: is given a line after every epoch. Without it the line is
+            printed, and there are signs of life; see `Progress`.
 
     Returns:
         The trained model with its record. After Ctrl-C the record says
@@ -137,8 +137,20 @@ def train(
         checkpoints = Checkpoints(folder, f"{key}-{data.md5[:8]}")
     done, state = _restore(trainer, checkpoints)
     finished, answers, test = True, None, None
-    total = steps * recipe.batch_size * recipe.epochs
-    with Progress(total, done * steps * recipe.batch_size, report) as bar:
+    size = steps * recipe.batch_size
+    bar = Progress(
+        size * recipe.epochs,
+        size * done,
+        report,
+        recipe.batch_size,
+        recipe.epochs,
+    )
+    with bar:
+        if done:
+            bar.tell(
+                f"goes on from epoch {done} of {recipe.epochs}, checkpoint "
+                f"{checkpoints.folder / f'epoch-{done:06d}.ckpt'}"
+            )
         try:
             if done < recipe.epochs:
                 batches = _Epochs(data.y_train, recipe.batch_size, seed, steps)
@@ -151,8 +163,9 @@ def train(
         except KeyboardInterrupt:
             finished = False
             bar.line(f"stopped after {_epochs_done(state)} epochs")
-    if finished:
-        test, answers = _test(trainer, recipe, data)
+        if finished:
+            bar.doing = "testing"
+            test, answers = _test(trainer, recipe, data)
     outcome = {
         **state,
         "finished": finished,
@@ -291,16 +304,17 @@ class _Keeper(keras.callbacks.Callback):
             self.warm = False
 
     def on_train_batch_end(self, batch, logs=None):
+        self.bar.advance(self.recipe.batch_size, logs)
         if not self.warm:
             self.compiled()
             self.steps -= 1
-        self.bar.advance(self.recipe.batch_size)
 
     def compiled(self) -> None:
         """All the time since the epoch began went into compiling."""
         now = time.perf_counter()
         self.state["compile_seconds"] += now - self.start
         self.start, self.warm = now, True
+        self.bar.compiled()
 
     def on_epoch_end(self, epoch, logs=None):
         state, loss = self.state, logs["loss"]
