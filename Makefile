@@ -6,7 +6,8 @@
 #: make train    chapter 5 with a recipe, into runs/: RECIPE=laptop
 #:               MODELS=vit,sl SEED=0 WEIGHTS=1 PUBLISH=1
 #: make publish  put a finished run of runs/ into the book: RUN=laptop
-#: make studies  the runs behind chapters 6 to 9: STUDIES="factorial sizes"
+#: make studies  lists the runs behind chapters 6 to 9; DRY=1 each of them;
+#:               starts STUDIES="factorial sizes" SEEDS=0 RECIPES= WORKERS=2
 #: make bench    images per second beside others: BENCH="--sections train"
 #: make run      execute notebooks in place: NB="01_patches", or all
 #: make clean    remove what was built; runs and checkpoints stay
@@ -23,7 +24,8 @@ TAKES.serve := PORT
 TAKES.run := NB
 TAKES.train := RECIPE MODELS SEED WEIGHTS PUBLISH VITSD_DATA_DIR
 TAKES.publish := RUN
-TAKES.studies := STUDIES WORKERS VITSD_DATA_DIR
+TAKES.studies := STUDIES DRY FORCE WORKERS RECIPES SEEDS RESULTS WORK \
+    VITSD_DATA_DIR
 TAKES.bench := BENCH
 EVERY := PYTHON KERAS_BACKEND TF_ENABLE_ONEDNN_OPTS TF_CPP_MIN_LOG_LEVEL
 TAKEN := $(EVERY) $(foreach goal,$(MAKECMDGOALS),$(TAKES.$(goal)))
@@ -32,8 +34,21 @@ UNKNOWN := $(filter-out $(TAKEN),$(GIVEN))
 ifneq ($(UNKNOWN),)
 $(error no such variable here: $(UNKNOWN). Known: $(strip $(TAKEN)))
 endif
-# A value for the shell, whatever is in it; and whether a switch is on.
+# A value for the shell, whatever is in it.
 quoted = '$(subst ','\'',$(1))'
+# Asked for by name, another Python than that of .venv is refused.
+version = $(shell $(1) -c 'import sys; print(sys.version)' 2>&1)
+ifneq ($(filter command environment,$(origin PYTHON)),)
+ifneq ($(wildcard .venv/ready),)
+ifneq ($(call version,$(call quoted,$(PYTHON))),$(call version,$(BIN)/python))
+$(error PYTHON=$(PYTHON) is not the Python of .venv, which is \
+    $(firstword $(call version,$(BIN)/python)). To have it: rm -r .venv)
+endif
+endif
+endif
+# A list for the shell, and whether a switch is on.
+comma := ,
+each = $(foreach word,$(subst $(comma), ,$(1)),$(call quoted,$(word)))
 on = $(filter-out 0 no false,$(1))
 
 .DEFAULT_GOAL := help
@@ -91,12 +106,16 @@ train: .venv/ready
 publish: .venv/ready
 	@$(BIN)/python book/tools/chapter5.py publish $(call quoted,$(RUN))
 
-# The runs behind chapters 6 to 9 that have no record: hours to days.
-# On a GPU: make studies STUDIES="gpu speedrun"
-STUDIES ?=
-WORKERS ?= 1
+# The runs behind chapters 6 to 9 that have no record: hours to days. It
+# starts what is chosen: make studies STUDIES="factorial sizes" SEEDS=0
 studies: .venv/ready
-	$(BIN)/python book/tools/experiments.py run $(STUDIES) --workers $(WORKERS)
+	@$(BIN)/python book/tools/experiments.py run $(call each,$(STUDIES)) \
+	    $(if $(call on,$(DRY)),--dry) $(if $(call on,$(FORCE)),--force) \
+	    $(if $(RECIPES),--recipes $(call each,$(RECIPES))) \
+	    $(if $(SEEDS),--seeds $(call each,$(SEEDS))) \
+	    $(if $(WORKERS),--workers=$(call quoted,$(WORKERS))) \
+	    $(if $(RESULTS),--results=$(call quoted,$(RESULTS))) \
+	    $(if $(WORK),--work=$(call quoted,$(WORK)))
 
 # Images a second of our models, the Keras example and vit-pytorch, for the
 # page "Speed". Beside TensorFlow it measures what is installed:

@@ -1,5 +1,6 @@
 """The list of runs behind the result chapters, and the runner."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -7,8 +8,10 @@ from collections import Counter
 
 import experiments
 import pytest
+from estimate import IMAGES, estimate, images_seen
 
 from vitsd_helpers.evidence.records import read_records, record_name
+from vitsd_helpers.training.loop import epoch_steps
 from vitsd_helpers.training.recipes import FACTORS, VARIANTS, get_recipe
 
 
@@ -96,13 +99,16 @@ def test_runner_does_what_is_missing_and_counts_failures(place, monkeypatch):
     )
     started = []
 
-    def run(command, env):
-        where = command.index("one") + 1
-        started.append(command[where : where + 4])
-        code = 1 if "lsa" in command else 0
-        return subprocess.CompletedProcess(command, code)
+    class Child:
+        def __init__(self, command, env):
+            where = command.index("one") + 1
+            started.append(command[where : where + 4])
+            self.code = 1 if "lsa" in command else 0
 
-    monkeypatch.setattr(experiments.subprocess, "run", run)
+        def wait(self):
+            return self.code
+
+    monkeypatch.setattr(experiments.subprocess, "Popen", Child)
     assert experiments.run_all(experiments.missing(["some"]), 1) == 1
     assert started == [
         ["some", "quick", "sl", "0"],
@@ -144,3 +150,65 @@ def test_ten_pairs_tell_whether_bfloat16_is_the_same():
         "name": "steps-5000-bf16",
         "precision": "mixed_bfloat16",
     }
+
+
+def test_time_is_that_of_the_same_recipe_or_of_the_nearest_record():
+    def record(name, variant, rate, seconds, **changes):
+        recipe = dataclasses.replace(get_recipe(name), **changes)
+        return {
+            "recipe": json.loads(json.dumps(recipe.settings)),
+            "recipe_hash": recipe.hash,
+            "variant": variant,
+            "finished": True,
+            "seconds": seconds,
+            "compile_seconds": 10.0,
+            "images_per_second": rate,
+        }
+
+    recipe = get_recipe("ladder-4")
+    large = dataclasses.replace(recipe.model, depth=2 * recipe.model.depth)
+    records = {
+        "a": record("ladder-4", "vit", 100, 500.0),
+        "b": record("ladder-4", "vit", 100, 700.0),
+        "c": record("ladder-4", "sl", 100, 900.0),
+        "d": record("ladder-8-bf16", "vit", 200, 1.0),
+        "e": record("ladder-8", "vit", 10, 1.0, model=large),
+    }
+    assert estimate(recipe, "vit", records) == (610.0, "a and 1 more")
+    assert estimate(recipe, "sl", records) == (910.0, "c")
+    assert estimate(recipe, "tau", records)[0] == pytest.approx(710.0)
+    other = get_recipe("ladder-16-bf16")
+    seconds, words = estimate(other, "vit", records)
+    assert words == "d's 200 images/s"
+    assert seconds == images_seen(other) / 200 + 10
+    assert images_seen(other) == 50_000 // 128 * 128 * 16
+    only = {"e": records["e"]}
+    seconds, words = estimate(other, "vit", only)
+    assert words.startswith("e's 10 images/s, at 0.5")
+    assert 0.5 < seconds / (images_seen(other) / 10) < 0.6
+
+
+@pytest.mark.parametrize("name", ["quick", "steps-500", "seed-2022"])
+def test_images_seen_are_the_engines(name):
+    recipe = get_recipe(name)
+    count = recipe.train_images or IMAGES[recipe.data]
+    steps = epoch_steps(recipe, count)
+    assert images_seen(recipe) == steps * recipe.batch_size * recipe.epochs
+
+
+def test_gpu_studies_are_for_a_gpu(monkeypatch, place):
+    monkeypatch.delenv("VITSD_DATA_DIR", raising=False)
+    todo = experiments.missing(["speedrun"], ["best"], [0])
+    monkeypatch.setattr(experiments, "has_gpu", lambda: False)
+    with pytest.raises(SystemExit, match="weeks without a GPU"):
+        experiments.check_machine(todo, force=False)
+    experiments.check_machine(todo, force=True)
+    monkeypatch.setattr(experiments, "has_gpu", lambda: True)
+    experiments.check_machine(todo, force=False)
+
+
+def test_missing_backend_is_named_with_its_remedy(monkeypatch, place):
+    monkeypatch.setitem(experiments.BACKENDS, "laptop", "torsch")
+    todo = [("laptop", ("laptop", "vit", 0))]
+    with pytest.raises(SystemExit, match=r"torsch.*-m pip install torsch"):
+        experiments.check_machine(todo, force=False)

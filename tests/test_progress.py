@@ -8,7 +8,7 @@ import pytest
 from nbclient import NotebookClient
 
 from vitsd_helpers import progress
-from vitsd_helpers.progress import Progress, duration
+from vitsd_helpers.training.progress import Progress, duration
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ import threading
 import time
 from pathlib import Path
 
-from terminal import Parser, command
+from terminal import Parser, check_data, command
 
 ROOT = Path(__file__).parents[2]
 CHAPTER = ROOT / "notebooks" / "05_training.ipynb"
@@ -65,25 +65,6 @@ def check(recipe: str, models: str, seed: int) -> None:
         sys.exit(str(error))
     if seed < 0:
         sys.exit(f"seed {seed} is negative: choose 0, 1, 2 ...")
-
-
-def check_data(name: str) -> None:
-    """Raise FileNotFoundError if CIFAR-100 is not where it should be."""
-    from vitsd_helpers import data
-
-    folder = os.environ.get(data.DATA_DIR_VARIABLE)
-    if name != "cifar100" or not folder:
-        return
-    root = Path(folder).expanduser()
-    for file, (size, _) in data.CIFAR100_FILES.items():
-        places = (root / data.CIFAR100_FOLDER / file, root / file)
-        if not any(p.is_file() and p.stat().st_size == size for p in places):
-            raise FileNotFoundError(
-                f"{data.DATA_DIR_VARIABLE}={folder} does not hold CIFAR-100's "
-                f"file {file!r} of {size:,} bytes: unpack "
-                f"{data.CIFAR100_URL} there, or unset the variable to have "
-                "it downloaded."
-            )
 
 
 def train(recipe: str, models: str, seed: int, weights: bool = False) -> Path:

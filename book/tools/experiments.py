@@ -1,24 +1,29 @@
 """The many runs behind chapters 6 to 9, one after another, resumable.
 
     python book/tools/experiments.py list
-    python book/tools/experiments.py run [STUDY ...] [--workers 2]
-        [--recipes RECIPE ...] [--seeds SEED ...]
+    python book/tools/experiments.py run STUDY ... [--dry] [--force]
+        [--workers 2] [--recipes RECIPE ...] [--seeds SEED ...]
         [--results FOLDER] [--work FOLDER]
     python book/tools/experiments.py labels
 
-Every run is a process of its own. What has a record is not run again, and
-what was stopped goes on from its last epoch.
+"cpu" stands for all the studies that two cores can do. Every run is a
+process of its own. What has a record is not run again, and what was stopped
+goes on from its last epoch. `--dry` lists the runs with the time that they
+will take; `--force` starts what needs a GPU without one.
 """
 
-import argparse
+import importlib.util
 import itertools
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
+
+from terminal import Parser, check_data, command
 
 from vitsd_helpers.evidence.records import record_name
 from vitsd_helpers.training.recipes import CONTROLS, FACTORS, RUNGS, SHIFTS
@@ -83,6 +88,8 @@ STUDIES = {
 BACKENDS = dict.fromkeys(("precision", "ablation", "rungs", "long"), "torch")
 #: Studies whose records stand by themselves.
 MAIN = ("laptop", "gpu", "speedrun")
+#: Studies that would take weeks without a GPU.
+NEED_A_GPU = ("gpu", "speedrun")
 #: Studies that two cores can do.
 ON_A_CPU = [name for name in STUDIES if name not in MAIN]
 #: Runs whose weights are kept.
@@ -145,48 +152,168 @@ def write_labels() -> None:
     )
 
 
-def missing(studies, recipes=(), seeds=()) -> list[tuple[str, tuple]]:
-    """Study and run of what has no record yet.
-
-    Given recipes or seeds, only of those.
-    """
+def chosen(studies, recipes=(), seeds=()) -> list[tuple[str, tuple]]:
+    """Study and run; given recipes or seeds, only of those."""
     return [
         (study, run)
         for study in studies
         for run in STUDIES[study]
         if (not recipes or run[0] in recipes)
         and (not seeds or run[2] in seeds)
-        and not done(study, run)
     ]
+
+
+def missing(studies, recipes=(), seeds=()) -> list[tuple[str, tuple]]:
+    """Those of the chosen runs that have no record yet."""
+    runs = chosen(studies, recipes, seeds)
+    return [(study, run) for study, run in runs if not done(study, run)]
+
+
+def backend_of(study: str) -> str:
+    """The backend that a study names, or the reader's own."""
+    own = os.environ.get("KERAS_BACKEND", "tensorflow")
+    return BACKENDS.get(study, own)
+
+
+def has_gpu() -> bool:
+    """Whether the system shows a GPU of NVIDIA's or AMD's."""
+    try:
+        found = subprocess.run(["nvidia-smi", "-L"], capture_output=True)
+    except OSError:
+        return Path("/dev/kfd").exists()
+    return b"GPU" in found.stdout
+
+
+def check(studies, recipes, seeds, workers: int) -> None:
+    """Refuse names that do not exist."""
+    for study in studies:
+        if study not in STUDIES:
+            sys.exit(
+                f"unknown study {study!r}: choose from {', '.join(STUDIES)}, "
+                "or cpu for all that two cores can do."
+            )
+    runs = [run for study in studies for run in STUDIES[study]]
+    for kind, given, place in (("recipe", recipes, 0), ("seed", seeds, 2)):
+        known = list(dict.fromkeys(run[place] for run in runs))
+        for value in given:
+            if value not in known:
+                sys.exit(
+                    f"no run of {', '.join(studies)} has the {kind} {value}: "
+                    f"choose from {', '.join(map(str, known))}."
+                )
+    if workers < 1:
+        sys.exit(f"{workers} workers do nothing: give 1 or more.")
+
+
+def check_machine(todo, force: bool) -> None:
+    """Refuse runs that cannot be made here."""
+    studies = list(dict.fromkeys(study for study, _ in todo))
+    for study in studies:
+        backend = backend_of(study)
+        if importlib.util.find_spec(backend) is None:
+            sys.exit(
+                f"the study {study!r} runs on {backend}, which is not "
+                f"installed: {sys.executable} -m pip install {backend}"
+            )
+    large = [study for study in studies if study in NEED_A_GPU]
+    if large and not force and not has_gpu():
+        sys.exit(
+            f"{' and '.join(large)} would take weeks without a GPU, and none "
+            "is found: start it with FORCE=1 (--force) if there is one."
+        )
+    try:
+        check_data("cifar100")
+        for folder in (RESULTS, WORK):
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        sys.exit(str(error))
+
+
+def show(runs: list[tuple[str, tuple]], each: bool) -> None:
+    """Print the runs by study with the time that they will take."""
+    from estimate import estimate
+
+    from vitsd_helpers.evidence.records import read_records
+    from vitsd_helpers.training.progress import duration
+    from vitsd_helpers.training.recipes import get_recipe
+
+    records = read_records()
+    total = 0.0
+    for study, items in itertools.groupby(runs, key=lambda item: item[0]):
+        lines, left = [], 0.0
+        for _, run in items:
+            text = f"  {run[0]}, {run[1]}, seed {run[2]}: "
+            if done(study, run):
+                lines.append(text + "has a record")
+                continue
+            seconds, by = estimate(get_recipe(run[0]), run[1], records)
+            left += seconds
+            lines.append(text + f"about {duration(seconds)}, by {by}")
+        count = sum(line.endswith("has a record") for line in lines)
+        needs = ", needs a GPU" if study in NEED_A_GPU else ""
+        needs += f", on {BACKENDS[study]}" if study in BACKENDS else ""
+        rest = f", about {duration(left)} to do" if left else ""
+        print(f"{study}: {count} of {len(lines)} runs have a record", end="")
+        print(rest + needs)
+        if each:
+            print("\n".join(lines))
+        total += left
+    print(f"In all about {duration(total)}, one after another, on machines")
+    print("like those of the records; a run shows its own time as it goes.")
 
 
 def run_all(todo: list[tuple[str, tuple]], workers: int) -> int:
     """Train one after another, or several at once; how many failed."""
     threads = max(1, (os.cpu_count() or 1) // workers)
     environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+    children, finished = set(), []
+    stopped = False
 
     def start(item) -> int:
         study, run = item
         command = [sys.executable, __file__, "one", study, *map(str, run)]
         command += ["--results", str(RESULTS), "--work", str(WORK)]
-        backend = os.environ.get("KERAS_BACKEND", "tensorflow")
-        backend = {"KERAS_BACKEND": BACKENDS.get(study, backend)}
-        code = subprocess.run(command, env=environment | backend).returncode
-        print(*run, "failed" if code else "done", flush=True)
+        if hasattr(signal, "pthread_sigmask"):
+            # The child inherits it: Ctrl-C is the parent's to see.
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        child = subprocess.Popen(
+            command, env=environment | {"KERAS_BACKEND": backend_of(study)}
+        )
+        children.add(child)
+        if stopped:
+            child.kill()
+        code = child.wait()
+        children.discard(child)
+        if not stopped:
+            finished.append(run)
+            print(*run, "failed" if code else "done", flush=True)
         return code
 
     print(len(todo), "runs to do", flush=True)
-    with ThreadPoolExecutor(workers) as pool:
-        return sum(map(bool, pool.map(start, todo)))
+    pool = ThreadPoolExecutor(workers)
+    futures = [pool.submit(start, item) for item in todo]
+    try:
+        return sum(bool(f.result()) for f in as_completed(futures))
+    except KeyboardInterrupt:
+        stopped = True
+        pool.shutdown(wait=False, cancel_futures=True)
+        # Checkpoints and records are whole or absent at any moment.
+        for child in list(children):
+            child.kill()
+        left = len(todo) - len(finished)
+        print(f"\n{len(finished)} of {len(todo)} runs ended, {left} left.")
+        raise
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__.split("\n")[0])
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list")
     commands.add_parser("labels")
     every = commands.add_parser("run")
-    every.add_argument("studies", nargs="*", default=ON_A_CPU)
+    every.add_argument("studies", nargs="*", default=[])
+    every.add_argument("--dry", action="store_true")
+    every.add_argument("--force", action="store_true")
     every.add_argument("--workers", type=int, default=1)
     every.add_argument("--recipes", nargs="+", default=())
     every.add_argument("--seeds", nargs="+", type=int, default=())
@@ -202,18 +329,35 @@ def main() -> None:
     if given.command in ("one", "run"):
         place(given.results.resolve(), given.work.resolve())
     if given.command == "list":
-        for study, runs in STUDIES.items():
-            count = sum(done(study, run) for run in runs)
-            print(f"{study}: {count} of {len(runs)} runs have a record")
+        show(chosen(STUDIES), each=False)
     elif given.command == "labels":
         write_labels()
     elif given.command == "one":
         run = (given.recipe, given.variant, given.seed)
         one(given.study, run)
     else:
-        todo = missing(given.studies, given.recipes, given.seeds)
-        sys.exit(run_all(todo, given.workers) > 0)
+        list_or_run(given)
+
+
+def list_or_run(given) -> None:
+    """List or run what was chosen."""
+    studies = [n for n in given.studies if n != "cpu"]
+    if "cpu" in given.studies or (given.recipes and not studies):
+        studies = list(dict.fromkeys([*studies, *ON_A_CPU]))
+    choice = (given.recipes, given.seeds)
+    check(studies or STUDIES, *choice, given.workers)
+    if given.dry or not studies:
+        show(chosen(studies or STUDIES, *choice), each=given.dry)
+        if not given.dry:
+            print(
+                'To start: make studies STUDIES="factorial sizes", or cpu for '
+                "all that two cores can do. Every run: make studies DRY=1."
+            )
+        return
+    todo = missing(studies, *choice)
+    check_machine(todo, given.force)
+    sys.exit(run_all(todo, given.workers) > 0)
 
 
 if __name__ == "__main__":
-    main()
+    command(main, "The same command goes on where it was.")

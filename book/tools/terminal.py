@@ -2,8 +2,10 @@
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 
 class Parser(argparse.ArgumentParser):
@@ -18,9 +20,29 @@ def command(main: Callable[[], None], goes_on: str = "") -> None:
 
     A tool refuses by `sys.exit` with a line of text.
     """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         main()
     except KeyboardInterrupt:
         print(f"\nStopped. {goes_on}".rstrip(), file=sys.stderr, flush=True)
         # Nothing is left to tidy, and threads shall not hold it up.
         os._exit(130)
+
+
+def check_data(name: str) -> None:
+    """Raise FileNotFoundError if CIFAR-100 is not where it should be."""
+    from vitsd_helpers import data
+
+    folder = os.environ.get(data.DATA_DIR_VARIABLE)
+    if name != "cifar100" or not folder:
+        return
+    root = Path(folder).expanduser()
+    for file, (size, _) in data.CIFAR100_FILES.items():
+        places = (root / data.CIFAR100_FOLDER / file, root / file)
+        if not any(p.is_file() and p.stat().st_size == size for p in places):
+            raise FileNotFoundError(
+                f"{data.DATA_DIR_VARIABLE}={folder} does not hold CIFAR-100's "
+                f"file {file!r} of {size:,} bytes: unpack "
+                f"{data.CIFAR100_URL} there, or unset the variable to have "
+                "it downloaded."
+            )
