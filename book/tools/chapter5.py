@@ -29,7 +29,7 @@ PAGES = ROOT / "book" / "runs"
 CONTENTS = ROOT / "_toc.yml"
 GOES_ON = "The same command goes on from the last whole epoch."
 #: Seconds of silence after which a sign of life is given.
-SILENCE = 10
+SILENCE = 13
 
 
 class Voice:
