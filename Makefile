@@ -52,7 +52,7 @@ each = $(foreach word,$(subst $(comma), ,$(1)),$(call quoted,$(word)))
 on = $(filter-out 0 no false,$(1))
 
 .DEFAULT_GOAL := help
-.PHONY: help book onepage serve lab test test-jax run train publish studies bench badges lock clean
+.PHONY: help book onepage serve lab test test-all upgrade test-jax run train publish studies bench badges lock clean
 
 help:
 	@sed -n 's/^#: //p' Makefile
@@ -79,6 +79,20 @@ test: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest -v -n 2 --dist loadfile
+
+# And what takes minutes or the network: a copy published under another name,
+# the workflows' steps in a clean clone, the package in a bare environment.
+test-all: test .venv/checks
+	$(BIN)/python -m pytest -v -m heavy tests
+
+# What moves with the newest releases, as a page: _build/drift/index.html
+# With pre-releases: make upgrade PRE=1
+# The pinned ones but for some: make upgrade WITH="matplotlib==3.10.0"
+PRE ?=
+WITH ?=
+upgrade: .venv/checks
+	$(BIN)/python book/tools/drift.py upgrade $(if $(PRE),--pre) \
+	    $(if $(WITH),--with $(WITH))
 
 # The unit tests on JAX, which is not in requirements.txt.
 test-jax: .venv/ready
@@ -133,10 +147,11 @@ badges: .venv/ready
 	$(BIN)/python book/tools/address.py write
 
 # Pin requirements.txt afresh from the group `book` in pyproject.toml.
-lock: .venv/ready
-	$(BIN)/pip install -q uv
+lock: .venv/checks
 	$(BIN)/uv pip compile --universal --python-version 3.11 --upgrade \
 	    --group book -o requirements.txt
+	$(BIN)/uv pip compile --universal --python-version 3.11 --upgrade \
+	    --group checks -c requirements.txt -o .ci/requirements.txt
 
 .venv/ready: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
@@ -146,6 +161,12 @@ lock: .venv/ready
 	$(BIN)/python -m pip install --disable-pip-version-check -q -r requirements.txt
 	$(BIN)/python -m pip install --disable-pip-version-check -q \
 	    --no-deps --no-build-isolation -e .
+	@touch $@
+
+# Linters and packagers: what the site and the notebooks do without.
+.venv/checks: .venv/ready .ci/requirements.txt
+	@$(BIN)/python -m pip install --disable-pip-version-check -q \
+	    -c requirements.txt -r .ci/requirements.txt
 	@touch $@
 
 clean:

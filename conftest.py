@@ -1,14 +1,16 @@
 """pytest and nbval for the book.
 
-Three things that nbval does not do: it compares figures, it takes a cell
-tag `rtol-0.01` that lets close numbers pass while the words stay exact, and
-it runs the solution of every exercise after the notebook that sets it.
+Four things that nbval does not do: it compares figures, it takes a cell
+tag `rtol-0.01` that lets close numbers pass while the words stay exact, it
+runs the solution of every exercise after the notebook that sets it, and it
+writes a page of the outputs that moved (book/tools/drift.py).
 """
 
 import base64
 import io
 import os
 import re
+import sys
 from pathlib import Path
 
 # Before TensorFlow is imported, here or in a notebook's kernel: the stored
@@ -22,6 +24,9 @@ from nbval.plugin import IPyNbCell, IPyNbFile
 from PIL import Image
 
 ROOT = Path(__file__).parent
+sys.path.append(str(ROOT / "book" / "tools"))
+import drift  # noqa: E402
+
 #: Largest root-mean-square difference of two figures, on 0..255.
 FIGURE_LIMIT = 1.0
 NUMBER = re.compile(r"(?<![\w.])[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
@@ -87,27 +92,59 @@ nbval_compare = IPyNbCell.compare_outputs
 nbval_collect = IPyNbFile.collect
 
 
+def complaint(ours: list[str], theirs: list[str]) -> str:
+    """How new figures differ from the stored ones; "" if they do not."""
+    if len(ours) != len(theirs):
+        return f"{len(ours)} figures drawn, {len(theirs)} stored"
+    for number, pair in enumerate(zip(ours, theirs, strict=True), 1):
+        distance = figure_distance(*pair)
+        if distance > FIGURE_LIMIT:
+            return (
+                f"figure {number} differs from the stored one: RMS "
+                f"{distance:.2f}, limit {FIGURE_LIMIT}"
+            )
+    return ""
+
+
+def report_folder(config) -> Path:
+    """Where the page of the outputs that moved lies."""
+    return config.rootpath / "_build" / "drift"
+
+
 def compare_outputs(self, test, ref, skip_compare=None) -> bool:
     for tag in self.cell.metadata.get("tags", ()):
         if tag.startswith("rtol-"):
             snap_outputs(test, ref, float(tag.removeprefix("rtol-")))
-    if not nbval_compare(self, test, ref, skip_compare):
-        return False
+    same = nbval_compare(self, test, ref, skip_compare)
     ours, theirs = figures(test), figures(ref)
-    if len(ours) != len(theirs):
-        self.comparison_traceback.append(
-            f"{len(ours)} figures drawn, {len(theirs)} stored"
+    said = complaint(ours, theirs)
+    if same and said:
+        self.comparison_traceback.append(said)
+    if not same or said:
+        drift.keep(
+            report_folder(self.config),
+            self.nodeid,
+            self.cell.source,
+            (ref, test),
+            (theirs, ours),
         )
-        return False
-    for number, pair in enumerate(zip(ours, theirs, strict=True), 1):
-        distance = figure_distance(*pair)
-        if distance > FIGURE_LIMIT:
-            self.comparison_traceback.append(
-                f"figure {number} differs from the stored one: RMS "
-                f"{distance:.2f}, limit {FIGURE_LIMIT}"
-            )
-            return False
-    return True
+    return same and not said
+
+
+def pytest_sessionstart(session) -> None:
+    if not hasattr(session.config, "workerinput"):  # no worker of xdist
+        drift.start(report_folder(session.config))
+
+
+def pytest_terminal_summary(terminalreporter, config) -> None:
+    stats = terminalreporter.stats
+    reports = [*stats.get("failed", ()), *stats.get("error", ())]
+    failed = {report.nodeid: report.longreprtext for report in reports}
+    path = drift.finish(
+        report_folder(config), failed, passed=len(stats.get("passed", ()))
+    )
+    if path:
+        terminalreporter.write_line(f"What moved: {path}", yellow=True)
 
 
 def collect(self):

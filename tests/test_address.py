@@ -201,7 +201,8 @@ def test_deployment_is_refused_until_the_address_is_set(copy, tmp_path):
 @pytest.mark.heavy
 def test_published_copy_builds_and_passes_its_tests(copy):
     """Its book, with every address absolute, and the unit tests of it."""
-    run(copy, "-m", "jupyter_book", "build", ".", "-W", "-n", "--keep-going")
+    book = Path(sys.executable).with_name("jupyter-book")
+    run(copy, str(book), "build", ".", "-W", "-n", "--keep-going")
     html = copy / "_build" / "html"
     page = (html / "notebooks" / "01_patches.html").read_text("utf-8")
     soup = BeautifulSoup(page, "html.parser")

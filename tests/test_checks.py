@@ -1,15 +1,21 @@
 """The checks themselves: what nbval and conftest.py let pass, what not."""
 
+import base64
+import io
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import drift
 import nbformat
+import numpy as np
 import pytest
+from bs4 import BeautifulSoup
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 FIGURE = """\
@@ -49,8 +55,11 @@ CASES = [
 
 
 @pytest.fixture(scope="module")
-def outcomes(tmp_path_factory) -> dict[str, bool]:
-    """Run the cases as one notebook, whose cells changed after storing."""
+def ran(tmp_path_factory) -> tuple[str, Path]:
+    """The cases as one notebook, whose cells changed after storing.
+
+    What pytest said, and the folder of its page.
+    """
     path = tmp_path_factory.mktemp("drift") / "drift.ipynb"
     cells = []
     for _, stored, _, tags, _ in CASES:
@@ -70,10 +79,14 @@ def outcomes(tmp_path_factory) -> dict[str, bool]:
         capture_output=True,
         text=True,
     )
-    found = re.findall(
-        r"::(Cell \d+|Solution \d+) (PASSED|FAILED)", result.stdout
-    )
-    assert found, result.stdout + result.stderr
+    return result.stdout + result.stderr, path.parent / "_build" / "drift"
+
+
+@pytest.fixture(scope="module")
+def outcomes(ran) -> dict[str, bool]:
+    """Which cells and solutions pass."""
+    found = re.findall(r"::(Cell \d+|Solution \d+) (PASSED|FAILED)", ran[0])
+    assert found, ran[0]
     return {name: outcome == "PASSED" for name, outcome in found}
 
 
@@ -91,3 +104,66 @@ def test_drift(outcomes, index, passes):
 def test_solutions_are_run(outcomes):
     assert outcomes["Solution 1"]
     assert not outcomes["Solution 2"]
+
+
+def test_page_shows_what_moved(ran):
+    said, folder = ran
+    page = folder / "index.html"
+    assert f"What moved: {page}" in said
+    soup = BeautifulSoup(page.read_text(), "html.parser")
+    names = {title.get_text() for title in soup.find_all("h3")}
+    failing = [index for index, case in enumerate(CASES) if not case[4]]
+    assert names == {
+        *(f"drift.ipynb::Cell {index}" for index in failing),
+        "drift.ipynb::Solution 2",
+    }
+    (old,) = soup.find_all("span", "old", string="-a 1.00", limit=1)
+    assert old.find_next("span", "new").get_text() == "+a 1.01"
+    captions = [c.get_text() for c in soup.find_all("figcaption")]
+    assert captions == ["stored", "new", "difference, 4 times"]
+    assert re.search(r"figure 1: RMS \d+\.\d\d of 255", soup.get_text())
+    assert "Backend tensorflow" in soup.get_text()
+    assert "ZeroDivisionError" in soup.get_text()
+    summary = (folder / "summary.md").read_text()
+    assert "- `drift.ipynb::Cell 1`: text\n" in summary
+
+
+def test_differing_sizes_are_said():
+    sizes = (8, 6), (8, 4)
+    pair = [png(np.full((*size, 3), 250, "uint8")) for size in sizes]
+    cell = {"figures": [[pair[0]], [pair[1]]], "texts": ["", ""]}
+    assert drift.said_of(cell) == (
+        "figure 1: RMS 0.00 of 255, size 6 x 8 to 4 x 8 pixels"
+    )
+
+
+def test_difference_is_a_picture():
+    black, white = (np.full((4, 4, 3), v, "uint8") for v in (0, 255))
+    black[0] = 255
+    seen, rms = drift.difference(png(black), png(white))
+    assert rms == pytest.approx(255 * np.sqrt(3 / 4))
+    pixels = np.asarray(drift.picture(seen))
+    assert (pixels[0] == 255).all() and (pixels[1:] == 0).all()
+
+
+def png(pixels: np.ndarray) -> str:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "png")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def test_pins_are_those_of_this_python():
+    pins = drift.pinned()
+    assert {"keras", "matplotlib", "numpy"} <= set(pins)
+    installed = {name: new for name, _, new in drift.versions()}
+    assert installed["numpy"] == np.__version__
+
+
+def test_no_page_if_nothing_moved(tmp_path, monkeypatch):
+    monkeypatch.delenv("VITSD_DRIFT", raising=False)
+    assert drift.finish(tmp_path, {"test": "failed"}) is None
+    monkeypatch.setenv("VITSD_DRIFT", "1")
+    page = drift.finish(tmp_path, {"test": "1 < 2"}, passed=3)
+    assert "1 &lt; 2" in page.read_text()
+    drift.start(tmp_path)
+    assert not page.exists()
