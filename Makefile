@@ -52,7 +52,8 @@ each = $(foreach word,$(subst $(comma), ,$(1)),$(call quoted,$(word)))
 on = $(filter-out 0 no false,$(1))
 
 .DEFAULT_GOAL := help
-.PHONY: help book onepage serve lab test test-all upgrade test-jax run train publish studies bench badges lock clean
+.PHONY: help book onepage serve lab test test-all upgrade colab links \
+    test-jax run train publish studies bench badges release lock clean
 
 help:
 	@sed -n 's/^#: //p' Makefile
@@ -93,6 +94,16 @@ WITH ?=
 upgrade: .venv/checks
 	$(BIN)/python book/tools/drift.py upgrade $(if $(PRE),--pre) \
 	    $(if $(WITH),--with $(WITH))
+
+# Every chapter as Colab would run it, with its versions. Some, or the oldest
+# supported: make colab NB="01_patches 05_training" RUNTIME=2026.04
+RUNTIME ?= 2026.08
+colab: .venv/checks
+	$(BIN)/python book/tools/colab.py $(NB) --runtime $(RUNTIME)
+
+# Do the links to other sites still lead somewhere?
+links: .venv/ready
+	$(BIN)/jupyter-book build . --keep-going --builder linkcheck
 
 # The unit tests on JAX, which is not in requirements.txt.
 test-jax: .venv/ready
@@ -145,6 +156,10 @@ bench: .venv/ready
 # Carry the repository's address, set in _config.yml, to every place.
 badges: .venv/ready
 	$(BIN)/python book/tools/address.py write
+
+# Commit and tag a release; nothing is pushed: make release VERSION=0.2.0
+release: .venv/ready
+	$(BIN)/python book/tools/release.py prepare $(VERSION)
 
 # Pin requirements.txt afresh from the group `book` in pyproject.toml.
 lock: .venv/checks

@@ -227,5 +227,4 @@ def test_published_copy_builds_and_passes_its_tests(copy):
         copy,
         *("-m", "pytest", "-q", "-p", "no:cacheprovider"),
         *(f"tests/{name}" for name in tests),
-        *("-k", "not copy and not published_copy"),
     )

@@ -7,64 +7,22 @@ import sys
 import sysconfig
 from pathlib import Path
 
-import address
+import colab
 import pytest
 
-import notebooks as tool
 
-ROOT = Path(__file__).parents[1]
-FILES = [
-    "pyproject.toml",
-    "README.md",
-    "LICENSE",
-    "vitsd_helpers",
-    "book/results",
-]
-#: The kernel starts with google.colab imported, as Colab's does.
-COLAB = """\
-import sys, types
-sys.modules["google.colab"] = types.ModuleType("google.colab")
-"""
-RUN = """\
-import sys, nbformat
-from nbclient import NotebookClient
-notebook = nbformat.read(sys.argv[1], as_version=4)
-NotebookClient(notebook, kernel_name="python3").execute()
-"""
-
-
-@pytest.fixture
-def published(tmp_path) -> Path:
-    """A git repository with the branch that the notebooks install from."""
+def test_first_chapter_runs_as_in_colab(tmp_path):
     if shutil.which("git") is None:
         pytest.skip("git is not installed: apt install git")
-    folder = tmp_path / "published"
-    folder.mkdir()
-    for name in FILES:
-        source = ROOT / name
-        if source.is_dir():
-            ignore = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(source, folder / name, ignore=ignore)
-        else:
-            shutil.copy(source, folder / name)
-    git = ["git", "-C", str(folder)]
-    identity = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
-    branch = address.repository()[1]
-    subprocess.run([*git, "init", "-q", "-b", branch], check=True)
-    subprocess.run([*git, "add", "."], check=True)
-    subprocess.run([*git, *identity, "commit", "-qm", "book"], check=True)
-    return folder
-
-
-def test_first_chapter_runs_as_in_colab(tmp_path, published):
-    work, target, startup = (
-        tmp_path / name for name in ("content", "installed", "startup")
+    work, target, published = (
+        tmp_path / name for name in ("content", "installed", "published")
     )
-    for folder in (work, target, startup):
-        folder.mkdir()
+    work.mkdir()
+    colab.publish(published)
     notebook = work / "01_patches.ipynb"
-    shutil.copy(tool.NOTEBOOKS / notebook.name, notebook)
-    (startup / "sitecustomize.py").write_text(COLAB)
+    shutil.copy(colab.NOTEBOOKS / notebook.name, notebook)
+    startup = tmp_path / "startup"
+    variables = colab.environment(published, startup, tmp_path / "ipython")
     # The environment's packages without its .pth files, and so without the
     # editable install of the helper package.
     packages = sysconfig.get_path("purelib")
@@ -74,32 +32,46 @@ def test_first_chapter_runs_as_in_colab(tmp_path, published):
         check=True,
     )
     python = str(bare / "bin" / "python")
-    environment = {
-        **{k: v for k, v in os.environ.items() if k != "VIRTUAL_ENV"},
+    variables |= {
         "PYTHONPATH": os.pathsep.join([str(startup), str(target), packages]),
-        "KERAS_BACKEND": "tensorflow",  # as in Colab
-        "JUPYTER_PATH": "",
-        "IPYTHONDIR": str(tmp_path / "ipython"),
         "PIP_TARGET": str(target),
         "PIP_NO_DEPS": "1",
         "PIP_NO_BUILD_ISOLATION": "0",  # pip reads this as "no isolation"
-        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-        "GIT_CONFIG_COUNT": "1",
-        "GIT_CONFIG_KEY_0": f"url.{published.as_uri()}.insteadOf",
-        "GIT_CONFIG_VALUE_0": address.repository()[0],
     }
 
     def run(*command):
         return subprocess.run(
             [python, *command],
             cwd=work,
-            env=environment,
+            env=variables,
             capture_output=True,
             text=True,
         )
 
     before = run("-c", "import vitsd_helpers")
     assert "No module named 'vitsd_helpers'" in before.stderr
-    result = run("-c", RUN, str(notebook))
+    result = run("-c", colab.RUN, str(notebook))
     assert result.returncode == 0, result.stderr[-3000:]
     assert (target / "vitsd_helpers" / "attention.py").exists()
+
+
+def test_a_chapter_that_is_none_is_refused():
+    tool = Path(colab.__file__)
+    done = subprocess.run(
+        [sys.executable, tool, "01_patch"], capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "no chapter 01_patch; there are 01_patches" in done.stderr
+
+
+def test_what_moves_colabs_packages_is_a_failure(monkeypatch, capsys):
+    lists = iter([{"numpy==2.0"}, {"numpy==2.1", "vitsd-helpers @ git"}])
+    monkeypatch.setattr(colab, "frozen", lambda *_: next(lists))
+    assert colab.run_all(Path(sys.executable), []) == 1
+    assert "numpy==2.1" in capsys.readouterr().out
+
+
+@pytest.mark.heavy
+def test_first_chapter_runs_with_colabs_versions():
+    python = colab.make_environment("2026.08")
+    assert colab.run_all(python, ["01_patches"]) == 0

@@ -403,13 +403,13 @@ def test_every_page_introduces_itself(site):
 
 
 def test_no_button_is_dead(site):
-    """Until the address is set, no page needs it; then every chapter does."""
+    """Until the address is set, none needs it; then every notebook does."""
     for path in files_of(site):
         links = [link.get("href", "") for link in read(path).find_all("a")]
         assert not any("/OWNER/" in link for link in links), path
-        chapter = path.parent.name == "notebooks"
+        notebook = path.parent.name in ("notebooks", "runs")
         colab = any("colab.research.google.com/" in link for link in links)
-        assert colab == (chapter and tool.is_set()), path
+        assert colab == (notebook and tool.is_set()), path
 
 
 def test_host_finds_what_it_asks_for(site):

@@ -18,9 +18,7 @@ import sys
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
-import nbformat
 import yaml
-from docutils import nodes
 
 ROOT = Path(__file__).resolve().parents[2]
 #: What the setting says as long as nobody has published the book.
@@ -210,6 +208,8 @@ def write_zenodo(path: Path) -> None:
 
 def write() -> None:
     """Carry the address to every file that repeats it."""
+    import nbformat
+
     import notebooks
 
     for path in notebooks.linked():
@@ -247,12 +247,13 @@ def read_source(app, docname: str, source: list[str]) -> None:
         source[0] = relative(source[0], path)
 
 
-def is_dead(node: nodes.Node) -> bool:
-    """Whether a node is about an address that is not set."""
-    if isinstance(node, nodes.reference):
-        target = urlsplit(node.get("refuri", ""))
-        return f"/{PLACEHOLDER}/" in target.path
-    return PUBLISHED in getattr(node, "attributes", {}).get("classes", ())
+def is_dead(node) -> bool:
+    """Whether a node of a page is about an address that is not set."""
+    given = getattr(node, "attributes", {})
+    target = urlsplit(given.get("refuri", ""))
+    return f"/{PLACEHOLDER}/" in target.path or PUBLISHED in given.get(
+        "classes", ()
+    )
 
 
 def remove_dead(app, doctree, docname: str) -> None:
@@ -262,7 +263,7 @@ def remove_dead(app, doctree, docname: str) -> None:
     for node in list(doctree.findall(is_dead)):
         parent = node.parent
         parent.remove(node)
-        if isinstance(parent, nodes.paragraph) and not parent.children:
+        if parent.tagname == "paragraph" and not parent.children:
             parent.parent.remove(parent)
 
 

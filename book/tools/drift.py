@@ -316,26 +316,34 @@ def make_environment(pre: bool, given: list[str]) -> Path:
         pre: take pre-releases, too.
         given: requirements that replace pins; all others stay pinned.
             Without any, everything is the newest release.
+
+    Raises:
+        subprocess.CalledProcessError: if there is no such environment; its
+            `stderr` says why.
     """
-    uv = [sys.executable, "-m", "uv"]
+
+    def uv(*arguments) -> None:
+        command = [sys.executable, "-m", "uv", *arguments]
+        subprocess.run(
+            command, cwd=ROOT, check=True, stderr=subprocess.PIPE, text=True
+        )
+
     shutil.rmtree(ENVIRONMENT, ignore_errors=True)
-    make = [*uv, "venv", "-q", "--python", sys.executable, ENVIRONMENT]
-    subprocess.run(make, check=True)
+    uv("venv", "-q", "--python", sys.executable, ENVIRONMENT)
     bin_ = "Scripts" if os.name == "nt" else "bin"
     python = ENVIRONMENT / bin_ / "python"
-    install = [*uv, "pip", "install", "-q", "--python", python]
+    install = ["pip", "install", "-q", "--python", python]
     if given:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "given.txt"
             path.write_text("\n".join(given) + "\n")
             pins = ["-r", "requirements.txt", "--override", path]
-            subprocess.run([*install, *pins], cwd=ROOT, check=True)
+            uv(*install, *pins)
     else:
         group = ["--group", "book", "--upgrade"]
         group += ["--prerelease", "allow"] if pre else []
-        subprocess.run([*install, *group], cwd=ROOT, check=True)
-    editable = ["--no-deps", "-e", "."]
-    subprocess.run([*install, *editable], cwd=ROOT, check=True)
+        uv(*install, *group)
+    uv(*install, "--no-deps", "-e", ".")
     return python
 
 
@@ -345,13 +353,19 @@ def upgrade(pre: bool, given: list[str]) -> int:
     Returns:
         0 if nothing moved and nothing failed.
     """
-    python = make_environment(pre, given)
-    environment = {**os.environ, "VITSD_DRIFT": "1"}
-    environment.pop("VIRTUAL_ENV", None)
+    folder = ROOT / "_build" / "drift"
+    os.environ["VITSD_DRIFT"] = "1"
+    try:
+        python = make_environment(pre, given)
+    except subprocess.CalledProcessError as error:
+        start(folder)
+        said = finish(folder, {"the environment": error.stderr})
+        print(f"{error.stderr}\nNo such environment: {said}")
+        return 1
+    environment = {k: v for k, v in os.environ.items() if k != "VIRTUAL_ENV"}
     command = [python, "-m", "pytest", "-n", "2", "--dist", "loadfile"]
     command += ["-q", "-p", "no:cacheprovider"]
     code = subprocess.run(command, cwd=ROOT, env=environment).returncode
-    folder = ROOT / "_build" / "drift"
     with tempfile.TemporaryDirectory() as out:
         build = [python.with_name("jupyter-book"), "build", ".", "-W", "-n"]
         build += ["--keep-going", "--path-output", out]
