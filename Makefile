@@ -11,7 +11,8 @@
 #: make bench    images per second beside others: BENCH="--sections train"
 #: make run      execute notebooks in place: NB="01_patches", or all
 #: make clean    remove what was built; runs and checkpoints stay
-#: For maintainers: make test-jax, badges, lock; see README.md.
+#: For maintainers: make test-all, test-jax, upgrade, colab, links, badges,
+#: hooks, lock, release; see README.md and CONTRIBUTING.
 PYTHON ?= python3
 PORT ?= 8000
 BIN := .venv/bin
@@ -27,6 +28,9 @@ TAKES.publish := RUN
 TAKES.studies := STUDIES DRY FORCE WORKERS RECIPES SEEDS RESULTS WORK \
     VITSD_DATA_DIR
 TAKES.bench := BENCH
+TAKES.upgrade := PRE WITH
+TAKES.colab := NB RUNTIME
+TAKES.release := VERSION
 EVERY := PYTHON KERAS_BACKEND TF_ENABLE_ONEDNN_OPTS TF_CPP_MIN_LOG_LEVEL
 TAKEN := $(EVERY) $(foreach goal,$(MAKECMDGOALS),$(TAKES.$(goal)))
 GIVEN := $(foreach v,$(.VARIABLES),$(if $(filter command,$(origin $v)),$v))
@@ -53,7 +57,8 @@ on = $(filter-out 0 no false,$(1))
 
 .DEFAULT_GOAL := help
 .PHONY: help book onepage serve lab test test-all upgrade colab links \
-    test-jax run train publish studies bench badges release lock clean
+    test-jax run train publish studies bench badges release lock hooks \
+    clean
 
 help:
 	@sed -n 's/^#: //p' Makefile
@@ -177,6 +182,10 @@ lock: .venv/checks
 	$(BIN)/python -m pip install --disable-pip-version-check -q \
 	    --no-deps --no-build-isolation -e .
 	@touch $@
+
+# The checks before each commit (.pre-commit-config.yaml).
+hooks: .venv/checks
+	$(BIN)/pre-commit install
 
 # Linters and packagers: what the site and the notebooks do without.
 .venv/checks: .venv/ready .ci/requirements.txt

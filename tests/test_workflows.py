@@ -184,6 +184,27 @@ def test_shellcheck_finds_nothing():
     subprocess.run([tool("shellcheck"), *SCRIPTS], check=True)
 
 
+@pytest.mark.heavy
+def test_hooks_pass():
+    """Those of .pre-commit-config.yaml, on every file."""
+    subprocess.run(
+        [tool("pre-commit"), "run", "--all-files"], cwd=ROOT, check=True
+    )
+
+
+@pytest.mark.parametrize("name", ["drift", "number", "unclear"])
+def test_issue_forms_are_forms(name):
+    path = ROOT / ".github" / "ISSUE_TEMPLATE" / f"{name}.yml"
+    form = yaml.safe_load(path.read_text())
+    assert {"name", "description", "body"} <= set(form)
+    kinds = {"dropdown", "input", "markdown", "textarea"}
+    fields = [entry for entry in form["body"] if entry["type"] != "markdown"]
+    assert {entry["type"] for entry in form["body"]} <= kinds
+    ids = [entry["id"] for entry in fields]
+    assert len(set(ids)) == len(ids)
+    assert all(entry["attributes"]["label"] for entry in fields)
+
+
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory) -> Path:
     """A clean clone of what is committed."""
