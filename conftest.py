@@ -30,6 +30,7 @@ import drift  # noqa: E402
 #: Largest root-mean-square difference of two figures, on 0..255.
 FIGURE_LIMIT = 1.0
 NUMBER = re.compile(r"(?<![\w.])[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
+TEXTS = {"text/plain", "text/html", "text/markdown"}
 SOLUTION = re.compile(r"<details>.*?```python\n(.*?)```", re.DOTALL)
 
 os.environ["PYTHONPATH"] = os.pathsep.join(
@@ -78,7 +79,7 @@ def snap_outputs(outputs, references, rtol: float) -> None:
         if "text" in output and "text" in reference:
             output.text = snap(output.text, reference.text, rtol)
         ours, theirs = output.get("data", {}), reference.get("data", {})
-        for kind in ours.keys() & theirs.keys() & {"text/plain", "text/html"}:
+        for kind in ours.keys() & theirs.keys() & TEXTS:
             ours[kind] = snap(ours[kind], theirs[kind], rtol)
 
 

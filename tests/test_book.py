@@ -148,9 +148,13 @@ def test_no_tensorflow_import(path):
     assert not re.search(r"^\s*(import|from) tensorflow", source, re.M)
 
 
-PERCENT = re.compile(r"\d\s?(?:%|per cent|points?\b)")
-#: What is no result: the confidence of an interval.
-DESIGN = re.compile(r"95 %|95 per cent")
+UNIT = re.compile(
+    r"(?<![\w.])(\d[\d,]*(?:\.\d+)?)\s?"
+    r"(%|per cent|points?\b|minutes?\b|times\b)"
+)
+#: What is no result: the confidence of an interval, the passes of a recipe,
+#: the end of a colour scale.
+DESIGN = re.compile(r"95 %|95 per cent|over 18\s+times|8\s+times what")
 RESULT_PAGES = [
     *(p for p in NOTEBOOKS if re.match(r"0[6-9]|1[0-2]", p.name)),
     ROOT / "book" / "results.md",
@@ -158,14 +162,38 @@ RESULT_PAGES = [
 ]
 
 
+def quantities(text: str) -> set[tuple[str, str]]:
+    """The numbers with a unit in a text, such as ("1.2", "point")."""
+    text = text.replace("**", "").replace("per cent", "%")
+    return {(n, unit.rstrip("s")) for n, unit in UNIT.findall(text)}
+
+
+def output_text(path: Path) -> str:
+    """All that a notebook's cells show as text."""
+    outputs = [o for cell in code_cells(path) for o in cell.outputs]
+    texts = [o.text for o in outputs if "text" in o]
+    for data in (o.data for o in outputs if "data" in o):
+        texts += [v for k, v in data.items() if k.startswith("text/")]
+    return "\n".join(texts)
+
+
 @pytest.mark.parametrize("path", RESULT_PAGES, ids=lambda p: p.stem)
 def test_no_result_is_typed(path):
-    """Results come from records: by a role, a directive, or a cell."""
-    text = prose(path) if path.suffix == ".ipynb" else path.read_text()
+    """A number with a unit in the prose is in an output, unit included."""
+    notebook = path.suffix == ".ipynb"
+    text = prose(path) if notebook else path.read_text()
     text = re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
-    text = DESIGN.sub("", text)
-    found = PERCENT.search(text)
-    assert not found, text[max(0, found.start() - 60) : found.end() + 20]
+    printed = quantities(output_text(path)) if notebook else set()
+    assert quantities(DESIGN.sub("", text)) <= printed
+
+
+def test_units_count():
+    """A typed number matches an output of its own unit alone."""
+    printed = quantities("leads by **1.16 points**, 52.5 % in 47 minutes")
+    assert printed == {("1.16", "point"), ("52.5", "%"), ("47", "minute")}
+    assert quantities("52.5 per cent") <= printed
+    assert not quantities("1.16 %") <= printed
+    assert not quantities("16 points") <= printed
 
 
 @each_notebook
@@ -211,6 +239,16 @@ def test_links_point_at_files(path):
         if target.startswith("../../security/"):  # a page of GitHub's
             continue
         assert (path.parent / target).exists(), target
+
+
+@pytest.mark.parametrize(
+    "path", PAGES + NOTEBOOKS + RUNS, ids=lambda p: p.name
+)
+def test_a_link_to_a_chapter_has_its_number(path):
+    text = prose(path) if path.suffix == ".ipynb" else path.read_text()
+    found = re.findall(r"\[[Cc]hapter (\d+)[^]]*\]\(([^)]*)\)", text)
+    for number, target in found:
+        assert f"/{int(number):02}_" in f"/{target}", target
 
 
 def test_contents_are_all_the_pages():

@@ -22,6 +22,12 @@ FIGURE = """\
 import matplotlib.pyplot as plt
 plt.plot([1, 2, {last}])
 plt.show()"""
+SENTENCE = """\
+from vitsd_helpers.tables import say
+say("{0} leads by **{1} points**")"""
+TABLE = """\
+from vitsd_helpers.tables import table
+table({{"model": "", "top-1": ".2f"}}, [("ViT", {0})])"""
 SOLUTION = """\
 <details>
 <summary>Solution</summary>
@@ -50,6 +56,30 @@ CASES = [
     ),
     ("moved", FIGURE.format(last=3), FIGURE.format(last=2.5), [], False),
     ("gone", FIGURE.format(last=3), "pass", [], False),
+    (
+        "sentence",
+        SENTENCE.format("SPT", 1.00),
+        SENTENCE.format("SPT", 1.01),
+        ["rtol-0.02"],
+        True,
+    ),
+    (
+        "sentence far",
+        SENTENCE.format("SPT", 1.00),
+        SENTENCE.format("SPT", 1.01),
+        [],
+        False,
+    ),
+    (
+        "sentence word",
+        SENTENCE.format("SPT", 1.00),
+        SENTENCE.format("LSA", 1.00),
+        ["rtol-0.02"],
+        False,
+    ),
+    ("table", TABLE.format(1.00), TABLE.format(1.001), [], True),
+    ("cell", TABLE.format(1.00), TABLE.format(1.01), [], False),
+    ("cell near", TABLE.format(1.00), TABLE.format(1.01), ["rtol-0.02"], True),
     ("raises", "pass", "1 / 0", [], False),
 ]
 

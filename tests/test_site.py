@@ -71,6 +71,7 @@ PINNED = """
   src: url(/DejaVuSans-Bold.ttf); }
 @font-face { font-family: Fixed; src: url(/DejaVuSansMono.ttf); }
 html { --pst-font-family-base: Pinned !important;
+  --book-font-prose: Pinned !important;
   --pst-font-family-heading: Pinned !important;
   --pst-font-family-monospace: Fixed !important; }
 """
@@ -109,7 +110,8 @@ STILL = """addEventListener("DOMContentLoaded", () => {
     "animation: none !important; }";
   document.head.append(style);
 })"""
-FILTERED = """() => [...document.querySelectorAll("img, canvas")].filter(
+FILTERED = """() => [...document.querySelectorAll(
+  ".bd-article img, .bd-article canvas")].filter(
   (e) => getComputedStyle(e).filter !== "none" ||
     getComputedStyle(e).backgroundColor !== "rgba(0, 0, 0, 0)"
 ).map((e) => e.outerHTML)"""
@@ -495,6 +497,59 @@ def test_search_finds_a_word(chromium, address):
     )
     context.close()
     assert any(CHAPTER in link for link in found)
+
+
+def test_search_shows_formulas_as_text(chromium, address):
+    context = chromium.new_context()
+    page = context.new_page()
+    page.goto(f"{address}/search.html?q=temperature")
+    page.wait_for_selector("#search-results li p.context")
+    page.locator("#search-results", has_text="τ").wait_for()
+    text = page.inner_text("#search-results")
+    context.close()
+    assert "\\(" not in text and "\\tau" not in text
+
+
+def test_dark_pages_are_printed_light(chromium, address):
+    context = chromium.new_context(color_scheme="dark")
+    page = context.new_page()
+    page.goto(f"{address}/{CHAPTER}")
+    themes = page.evaluate(
+        """["beforeprint", "afterprint"].map((name) => {
+          dispatchEvent(new Event(name));
+          return document.documentElement.dataset.theme;
+        })"""
+    )
+    context.close()
+    assert themes == ["light", "dark"]
+
+
+def test_chapters_have_their_numbers(site):
+    for name in chapters_of_toc():
+        number = read(site / f"{name}.html").select_one("h1 .section-number")
+        chapter = re.match(r"notebooks/(\d+)_", name)
+        if chapter:
+            assert int(number.get_text().strip(". \xa0")) == int(chapter[1])
+        else:
+            assert number is None, name
+
+
+def test_no_two_pages_share_a_name(site):
+    """By the words before a colon, as a reader remembers them."""
+    titles = [
+        read(site / f"{name}.html").select_one("h1").get_text()
+        for name in chapters_of_toc()
+    ]
+    short = [re.sub(r"^[\d.\s]+|:.*|#", "", t).strip() for t in titles]
+    assert len(set(short)) == len(short), short
+
+
+def test_citations_say_what_the_bibliography_says(site):
+    soup = read(site / "book" / "references.html")
+    labels = [e.get_text() for e in soup.select(".citation .label")]
+    assert labels
+    for label in labels:
+        assert re.fullmatch(r"\[[^\d\[]+ \d{4}[a-c]?\]", label), label
 
 
 def test_print_button_prints(chromium, address):

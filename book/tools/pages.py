@@ -53,6 +53,13 @@ ONE_PAGE = (
     ".primary-toggle",
     ".search-button__button",
 )
+#: What a cell prints that found two ways to agree: the page makes it a mark.
+SAME = "same numbers"
+#: The faces that every page begins with.
+FONTS = (
+    "source-serif-4-latin-wght-normal.woff2",
+    "source-sans-3-latin-wght-normal.woff2",
+)
 MATHJAX = "script[src*='/mathjax/']"
 MATHJAX_INLINE = "window.MathJax ="
 
@@ -118,10 +125,29 @@ def mend(soup: BeautifulSoup) -> None:
     # A deprecated role, in a list that holds links between its items.
     for entry in soup.select("[role=doc-biblioentry], .citation-list"):
         del entry["role"]
+    for output in soup.select("div.cell_output"):
+        if output.get_text().strip() == SAME:
+            output["class"].append("same-numbers")
     sidebar = soup.select_one("#pst-primary-sidebar")
     if sidebar:
         sidebar["role"] = "complementary"
         sidebar["aria-label"] = "Book"
+
+
+def preload(soup: BeautifulSoup, page: PurePosixPath) -> None:
+    """Ask for the text's faces at once, so that it does not change later."""
+    if soup.select_one("link[rel=preload][as=font]"):
+        return
+    base = "../" * len(page.parent.parts)
+    for name in FONTS:
+        attributes = {
+            "rel": "preload",
+            "as": "font",
+            "type": "font/woff2",
+            "crossorigin": "",
+            "href": f"{base}_static/fonts/{name}",
+        }
+        soup.head.append(soup.new_tag("link", attrs=attributes))
 
 
 def size_images(
@@ -258,6 +284,7 @@ def finish(html: str, page: PurePosixPath, site: Site) -> str:
     soup = BeautifulSoup(html, "html.parser")
     lighten(soup, page)
     mend(soup)
+    preload(soup, page)
     size_images(soup, page, site.folder)
     describe(soup, page, site)
     protect(soup)
