@@ -23,10 +23,10 @@ import matplotlib.pyplot as plt
 plt.plot([1, 2, {last}])
 plt.show()"""
 SENTENCE = """\
-from vitsd_helpers.tables import say
+from vitsd_helpers.display.tables import say
 say("{0} leads by **{1} points**")"""
 TABLE = """\
-from vitsd_helpers.tables import table
+from vitsd_helpers.display.tables import table
 table({{"model": "", "top-1": ".2f"}}, [("ViT", {0})])"""
 SOLUTION = """\
 <details>

@@ -51,13 +51,13 @@ def within(path: Path) -> set[str]:
         if name.split(".")[0] == "vitsd_helpers"
     }
     # A wing's __init__ is no module to learn from, nor is the face.
-    return names & MODULES.keys() - {"", "training", "evidence"}
+    return names & MODULES.keys() - {"", "training", "evidence", "display"}
 
 
 def wing(module: str) -> str:
-    """ "training" or "evidence"; "" for the lesson."""
+    """ "training", "evidence" or "display"; "" for the lesson."""
     first = module.partition(".")[0]
-    return first if first in ("training", "evidence") else ""
+    return first if first in ("training", "evidence", "display") else ""
 
 
 def edges() -> set[tuple[str, str]]:
@@ -91,6 +91,12 @@ def test_the_engine_needs_evidence_only_where_it_must():
         if tuple(map(wing, edge)) == ("training", "evidence")
     }
     assert found == ENGINE_TO_EVIDENCE
+
+
+def test_display_shows_and_knows_no_runs():
+    kinds = {(wing(one), wing(other)) for one, other in edges()}
+    assert ("display", "evidence") not in kinds
+    assert ("display", "training") not in kinds
 
 
 def test_no_circle():

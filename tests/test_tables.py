@@ -4,7 +4,7 @@ import IPython
 import pytest
 from bs4 import BeautifulSoup
 
-from vitsd_helpers import tables
+from vitsd_helpers.display import tables
 
 COLUMNS = {"model": "", "runs": "d", "top-1 %": ".1f"}
 ROWS = [("ViT", 3, 52.54), ("SL-ViT <b>", 12, None)]

@@ -48,7 +48,7 @@ def read(folder: Path = NOTEBOOKS) -> dict[str, tuple[Path, str]]:
                     raise ValueError(
                         f"the cell with the tag {tag!r} in {path.name} "
                         "prints no Markdown: use say() of "
-                        "vitsd_helpers.tables, then make run"
+                        "vitsd_helpers.display.tables, then make run"
                     )
                 found[name] = path, text
     return found

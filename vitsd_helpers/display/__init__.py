@@ -1,0 +1,1 @@
+"""What a cell shows: figures, tables and sentences."""
