@@ -7,7 +7,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from vitsd_helpers import progress
+from vitsd_helpers.training import progress
 from vitsd_helpers.training.progress import Progress, duration
 
 
@@ -80,7 +80,7 @@ def test_nothing_but_lines_is_for_a_report(quick, capsys):
 
 CELL = """
 import time
-from vitsd_helpers import progress
+from vitsd_helpers.training import progress
 progress.EVERY = 0.1
 with progress.Progress(100, batch_size=10) as bar:
     bar.tell("goes on")
