@@ -34,7 +34,7 @@ def test_newest_comes_back(checkpoints):
 
 def test_two_are_kept(checkpoints):
     names = sorted(p.name for p in checkpoints.folder.iterdir())
-    assert names == ["epoch-000002.ckpt", "epoch-000003.ckpt"]
+    assert names == ["epoch-000002.ckpt", "epoch-000003.ckpt", "key.json"]
 
 
 def test_nothing_yet(tmp_path):
@@ -73,7 +73,7 @@ def test_full_disk_leaves_earlier_ones(checkpoints, monkeypatch):
         checkpoints.save(4, state(4), {})
     assert caught.value.errno == errno.ENOSPC
     assert checkpoints.load()[0] == 3
-    assert len(list(checkpoints.folder.iterdir())) == 2
+    assert len(list(checkpoints.folder.glob("epoch*"))) == 2
 
 
 def test_killed_while_writing(checkpoints):
@@ -94,3 +94,18 @@ def test_unwritable_folder(tmp_path):
 def test_remove(checkpoints):
     checkpoints.remove()
     assert not checkpoints.folder.exists()
+
+
+def test_another_key_is_refused_and_what_differs_is_said(tmp_path):
+    key = {"seed": 1, "recipe": {"name": "a", "epochs": 2}, "sizes": [1, 2]}
+    Checkpoints(tmp_path, "run", {"nothing": "saved yet"})
+    Checkpoints(tmp_path, "run", key).save(1, state(1), {})
+    assert Checkpoints(tmp_path, "run", key).load()[0] == 1
+    other = {"seed": 1, "recipe": {"name": "a", "epochs": 3}, "sizes": [1, 3]}
+    with pytest.raises(ValueError, match="another name or another") as caught:
+        Checkpoints(tmp_path, "run", other)
+    text = str(caught.value)
+    assert "recipe.epochs: 2 there, 3 here" in text
+    assert "sizes[1]: 2 there, 3 here" in text
+    assert "seed" not in text and "name: " not in text
+    assert Checkpoints(tmp_path, "run", key).load()[0] == 1

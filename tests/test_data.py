@@ -13,8 +13,9 @@ import pytest
 import reference
 from PIL import Image
 
-from vitsd_helpers import ImageData, data, load_data
+from vitsd_helpers import ImageData, load_data
 from vitsd_helpers.data import load_photo
+from vitsd_helpers.readers import cifar100
 from vitsd_helpers.training.splits import hold_out, subset
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
@@ -59,12 +60,21 @@ def test_md5_covers_every_image_and_label() -> None:
 def test_hold_out_parts_the_training_images() -> None:
     start = example(count=30)
     parts = hold_out(start, 6)
-    train, held = parts.x_train[:, 0, 0, 0], parts.x_test[:, 0, 0, 0]
+    train, held = parts.x_train[:, 0, 0, 0], parts.x_val[:, 0, 0, 0]
     assert sorted([*train, *held]) == list(range(30))
     np.testing.assert_array_equal(parts.y_train, train % 3)
-    np.testing.assert_array_equal(parts.y_test, held % 3)
-    np.testing.assert_array_equal(np.bincount(parts.y_test), [2, 2, 2])
+    np.testing.assert_array_equal(parts.y_val, held % 3)
+    np.testing.assert_array_equal(np.bincount(parts.y_val), [2, 2, 2])
     assert parts.class_names == start.class_names
+    assert not len(parts.x_test) and parts.tested == "val"
+    assert len({start.md5, parts.md5}) == 2
+    # Records name held-out images so since before they had a place.
+    old = replace(parts, x_test=held_images(parts), y_test=parts.y_val)
+    assert replace(old, x_val=None, y_val=None).md5 == parts.md5
+
+
+def held_images(parts: ImageData) -> np.ndarray:
+    return parts.split("val")[0]
 
 
 def test_hold_out_goes_by_its_seed() -> None:
@@ -152,8 +162,8 @@ def official(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
         "meta": pickle.dumps({b"fine_label_names": [b"apple", b"baby"]}),
     }
     known = {name: (len(c), md5(c)) for name, c in files.items()}
-    monkeypatch.setattr(data, "CIFAR100_FILES", known)
-    monkeypatch.delenv(data.DATA_DIR_VARIABLE, raising=False)
+    monkeypatch.setattr(cifar100, "CIFAR100_FILES", known)
+    monkeypatch.delenv(cifar100.DATA_DIR_VARIABLE, raising=False)
     return files
 
 
@@ -177,7 +187,7 @@ def check_cifar(images: ImageData) -> None:
     assert images.class_names == ("apple", "baby")
 
 
-@pytest.mark.parametrize("inner", ["", data.CIFAR100_FOLDER])
+@pytest.mark.parametrize("inner", ["", cifar100.CIFAR100_FOLDER])
 @pytest.mark.parametrize("by_variable", [False, True])
 def test_cifar_is_found(
     tmp_path: Path,
@@ -189,7 +199,7 @@ def test_cifar_is_found(
     folder = tmp_path / "cifar"
     write(folder / inner, official)
     if by_variable:
-        monkeypatch.setenv(data.DATA_DIR_VARIABLE, str(folder))
+        monkeypatch.setenv(cifar100.DATA_DIR_VARIABLE, str(folder))
     check_cifar(load_data("cifar100", None if by_variable else folder))
 
 
@@ -200,9 +210,9 @@ def test_cifar_data_dir_wins_over_the_variable(
 ) -> None:
     good = write(tmp_path / "good", official)
     empty = write(tmp_path / "empty", {})
-    monkeypatch.setenv(data.DATA_DIR_VARIABLE, str(empty))
+    monkeypatch.setenv(cifar100.DATA_DIR_VARIABLE, str(empty))
     check_cifar(load_data("cifar100", good))
-    monkeypatch.setenv(data.DATA_DIR_VARIABLE, str(good))
+    monkeypatch.setenv(cifar100.DATA_DIR_VARIABLE, str(good))
     with pytest.raises(FileNotFoundError, match="data_dir must hold"):
         load_data("cifar100", empty)
 
@@ -214,12 +224,14 @@ def archive(
     official: dict[str, bytes],
 ) -> Path:
     """The files as an archive to download, with a cache of its own."""
-    write(tmp_path / data.CIFAR100_FOLDER, official)
+    write(tmp_path / cifar100.CIFAR100_FOLDER, official)
     path = tmp_path / "origin.tar.gz"
     with tarfile.open(path, "w:gz") as tar:
-        tar.add(tmp_path / data.CIFAR100_FOLDER, data.CIFAR100_FOLDER)
-    monkeypatch.setattr(data, "CIFAR100_URL", path.as_uri())
-    monkeypatch.setattr(data, "CIFAR100_ARCHIVE_MD5", md5(path.read_bytes()))
+        tar.add(tmp_path / cifar100.CIFAR100_FOLDER, cifar100.CIFAR100_FOLDER)
+    monkeypatch.setattr(cifar100, "CIFAR100_URL", path.as_uri())
+    monkeypatch.setattr(
+        cifar100, "CIFAR100_ARCHIVE_MD5", md5(path.read_bytes())
+    )
     cache = tmp_path / "cache"
     cache.mkdir()  # Keras turns to another folder if there is none.
     get_file = partial(keras.utils.get_file, cache_dir=cache)
@@ -238,15 +250,15 @@ def test_cifar_is_downloaded_once(tmp_path: Path, archive: Path) -> None:
 
 def test_cifar_download_is_checked(archive: Path) -> None:
     archive.write_bytes(archive.read_bytes()[:-1])
-    with pytest.raises(ValueError, match=data.CIFAR100_ARCHIVE_MD5):
+    with pytest.raises(ValueError, match=cifar100.CIFAR100_ARCHIVE_MD5):
         load_data("cifar100")
 
 
 def test_cifar_files_from_the_archive_are_checked(
     monkeypatch: pytest.MonkeyPatch, archive: Path
 ) -> None:
-    known = data.CIFAR100_FILES | {"test": (7, md5(b"another"))}
-    monkeypatch.setattr(data, "CIFAR100_FILES", known)
+    known = cifar100.CIFAR100_FILES | {"test": (7, md5(b"another"))}
+    monkeypatch.setattr(cifar100, "CIFAR100_FILES", known)
     with pytest.raises(ValueError, match="'test' is not the official one"):
         load_data("cifar100")
 
@@ -323,15 +335,17 @@ def test_a_missing_cifar_file_is_named(
     size = len(official.pop(file))
     folder = write(tmp_path / "cifar", official)
     if by_variable:
-        monkeypatch.setenv(data.DATA_DIR_VARIABLE, str(folder))
+        monkeypatch.setenv(cifar100.DATA_DIR_VARIABLE, str(folder))
     message = rf"cifar.{file} does not exist: {origin} .* \({size:,} bytes\)"
     with pytest.raises(FileNotFoundError, match=message):
         load_data("cifar100", None if by_variable else folder)
 
 
 def test_the_official_cifar() -> None:
-    if not os.environ.get(data.DATA_DIR_VARIABLE):
-        pytest.skip(f"{data.DATA_DIR_VARIABLE} names no folder of CIFAR-100")
+    if not os.environ.get(cifar100.DATA_DIR_VARIABLE):
+        pytest.skip(
+            f"{cifar100.DATA_DIR_VARIABLE} names no folder of CIFAR-100"
+        )
     images = load_data("cifar100")
     assert images.x_train.shape == (50_000, 32, 32, 3)
     assert images.x_test.shape == (10_000, 32, 32, 3)

@@ -6,11 +6,10 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from test_train import Stop, data, quiet, stop_after, tiny, weights
+from test_train import Stop, data, fit, quiet, stop_after, tiny, weights
 
 from vitsd_helpers import PRESETS, build_vit, load_data
 from vitsd_helpers.training.dropping import TokenDropping
-from vitsd_helpers.training.loop import train
 
 __all__ = ["data"]  # a fixture
 ON_JAX = keras.backend.backend() == "jax"
@@ -95,7 +94,7 @@ def test_layer_survives_its_configuration():
     [
         (lambda: TokenDropping(0.0), "keep=0.0 must be above 0"),
         (
-            lambda: train(flat(), "sl", load_data("digits")),
+            lambda: fit(flat(), "sl", load_data("digits")),
             "pooling 'mean' or 'token', or keep_tokens=1",
         ),
         (lambda: tiny(keep_tokens=0.5), "keep_until=0.0: .*give both"),
@@ -139,7 +138,7 @@ def test_tokens_are_switched_at_the_epoch(data, seen, scan):
         at[line.split("/")[0]] = sorted(set(seen))
         seen.clear()
 
-    run = train(half(), "sl", data, scan=scan, report=report)
+    run = fit(half(), "sl", data, scan=scan, report=report)
     eager = keras.backend.backend() == "torch"
     assert at == {
         "1": [32],
@@ -154,11 +153,11 @@ def test_tokens_are_switched_at_the_epoch(data, seen, scan):
 
 @pytest.mark.parametrize("epochs", [1, 2, 3])
 def test_resumes_bit_for_bit_across_the_switch(data, tmp_path, epochs):
-    whole = train(half(), "sl", data, report=quiet)
+    whole = fit(half(), "sl", data, report=quiet)
     with pytest.raises(Stop):
-        train(half(), "sl", data, folder=tmp_path, report=stop_after(epochs))
+        fit(half(), "sl", data, folder=tmp_path, report=stop_after(epochs))
     lines = []
-    rest = train(half(), "sl", data, folder=tmp_path, report=lines.append)
+    rest = fit(half(), "sl", data, folder=tmp_path, report=lines.append)
     assert len(lines) == 4 - epochs
     assert rest.record["epochs"] == whole.record["epochs"]
     for one, other in zip(weights(whole), weights(rest), strict=True):
@@ -168,7 +167,7 @@ def test_resumes_bit_for_bit_across_the_switch(data, tmp_path, epochs):
 @pytest.mark.skipif(not ON_JAX, reason="scanning needs JAX")
 def test_scanned_epochs_have_the_losses_of_fit(data):
     plain, scanned = (
-        train(half(), "sl", data, scan=scan, report=quiet)
+        fit(half(), "sl", data, scan=scan, report=quiet)
         for scan in (False, True)
     )
     for name, values in plain.record["epochs"].items():
@@ -180,11 +179,11 @@ def test_class_token_of_a_trained_model(data, seen):
     recipe = half(epochs=2)
     model = dataclasses.replace(recipe.model, pooling="token")
     recipe = dataclasses.replace(recipe, model=model)
-    train(recipe, "sl", data, report=quiet)
+    fit(recipe, "sl", data, report=quiet)
     assert set(seen) == {33, 65}
 
 
 def test_compiled_by_xla_and_in_half_precision(data):
     recipe = half(jit_compile=True, precision="mixed_bfloat16")
-    record = train(recipe, "sl", data, report=quiet).record
+    record = fit(recipe, "sl", data, report=quiet).record
     assert record["finished"] and np.isfinite(record["test"]["loss"])

@@ -66,6 +66,12 @@ def quiet(line: str) -> None:
     pass
 
 
+def fit(recipe, variant, data, *, seed=0, **options):
+    """Build a variant of the recipe and train it."""
+    model = recipe.build(variant, data, seed)
+    return train(model, data, recipe, seed=seed, **options)
+
+
 def test_every_epoch_has_an_order_of_its_own():
     first = epoch_order(100, 32, 7, 0, 3)
     assert len(first) == 96
@@ -114,7 +120,7 @@ def test_targets_are_smoothed_in_training_only(data):
 
 
 def test_schedule_ends_at_zero(data):
-    run = train(tiny(ema=0.0), "sl", data, report=quiet)
+    run = fit(tiny(ema=0.0), "sl", data, report=quiet)
     rate = ops.convert_to_numpy(run.trainer.optimizer.learning_rate)
     assert float(rate) == pytest.approx(0, abs=1e-9)
     assert run.record["finished"]
@@ -142,8 +148,8 @@ def test_muon_is_for_matrices_of_products_alone(data, pooling):
     recipe = tiny(optimizer="muon")
     model = dataclasses.replace(recipe.model, pooling=pooling, head_units=(8,))
     recipe = dataclasses.replace(recipe, model=model)
-    config = recipe.config("sl", data)
-    trainer = engine._compiled(recipe, config, data, seed=0, steps=9)
+    model = recipe.build("sl", data)
+    trainer = engine._compiled(model, recipe, data, seed=0, steps=9)
     # It keeps a second moment for what AdamW is to learn.
     by_adam = trainer.optimizer.adam_velocities
     pairs = zip(trainer.trainable_variables, by_adam, strict=True)
@@ -212,7 +218,7 @@ def test_it_learns(data, optimizer, rate):
         learning_rate=rate,
         optimizer=optimizer,
     )
-    record = train(recipe, "sl", data, report=quiet).record
+    record = fit(recipe, "sl", data, report=quiet).record
     losses = record["epochs"]["loss"]
     assert losses[-1] < 0.9 * losses[0]
     assert record["test"]["top1"] > 0.2
@@ -220,8 +226,8 @@ def test_it_learns(data, optimizer, rate):
 
 
 def test_average_is_what_is_tested(data):
-    plain = train(tiny(ema=0.0), "sl", data, report=quiet)
-    averaged = train(tiny(), "sl", data, report=quiet)
+    plain = fit(tiny(ema=0.0), "sl", data, report=quiet)
+    averaged = fit(tiny(), "sl", data, report=quiet)
     pairs = zip(weights(plain), weights(averaged), strict=True)
     assert any(not np.allclose(a, b) for a, b in pairs)
 
@@ -251,11 +257,11 @@ def test_resumed_run_says_from_where(data, tmp_path, capsys):
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 def test_resumes_bit_for_bit(data, tmp_path, optimizer):
     recipe = tiny(optimizer=optimizer)
-    whole = train(recipe, "sl", data, report=quiet)
+    whole = fit(recipe, "sl", data, report=quiet)
     with pytest.raises(Stop):
-        train(recipe, "sl", data, folder=tmp_path, report=stop_after(2))
+        fit(recipe, "sl", data, folder=tmp_path, report=stop_after(2))
     lines = []
-    resumed = train(recipe, "sl", data, folder=tmp_path, report=lines.append)
+    resumed = fit(recipe, "sl", data, folder=tmp_path, report=lines.append)
     assert len(lines) == 1  # the third epoch only
     for part in ("epochs", "test", "steps"):
         assert resumed.record[part] == whole.record[part]
@@ -275,7 +281,7 @@ def test_batches_come_in_the_order_of_seed_and_epoch(data, monkeypatch):
         return batch
 
     monkeypatch.setattr(engine._Epochs, "__getitem__", spy)
-    train(tiny(), "sl", data, seed=5, report=quiet)
+    fit(tiny(), "sl", data, seed=5, report=quiet)
     orders = [epoch_order(100, 32, 5, epoch, 3) for epoch in range(3)]
     # Keras fetches the first batch once more, to build with.
     np.testing.assert_array_equal(
@@ -289,9 +295,9 @@ def test_batches_come_in_the_order_of_seed_and_epoch(data, monkeypatch):
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 def test_scanned_epochs_have_the_losses_of_fit(data, tmp_path, optimizer):
     recipe = tiny(optimizer=optimizer)
-    plain = train(recipe, "sl", data, report=quiet)
+    plain = fit(recipe, "sl", data, report=quiet)
     with pytest.raises(Stop):
-        train(
+        fit(
             recipe,
             "sl",
             data,
@@ -299,9 +305,7 @@ def test_scanned_epochs_have_the_losses_of_fit(data, tmp_path, optimizer):
             scan=True,
             report=stop_after(1),
         )
-    scanned = train(
-        recipe, "sl", data, folder=tmp_path, scan=True, report=quiet
-    )
+    scanned = fit(recipe, "sl", data, folder=tmp_path, scan=True, report=quiet)
     for name, values in plain.record["epochs"].items():
         found = scanned.record["epochs"][name]
         np.testing.assert_allclose(found, values, rtol=1e-5)
@@ -314,27 +318,138 @@ def test_scanned_epochs_have_the_losses_of_fit(data, tmp_path, optimizer):
 )
 def test_scan_on_another_backend_is_refused(data):
     with pytest.raises(RuntimeError, match="KERAS_BACKEND=jax"):
-        train(tiny(), "sl", data, scan=True, report=quiet)
+        fit(tiny(), "sl", data, scan=True, report=quiet)
 
 
-def test_another_seed_or_recipe_does_not_resume(data, tmp_path):
-    train(tiny(epochs=1), "sl", data, folder=tmp_path, report=quiet)
-    for other in (
-        {"recipe": tiny(epochs=2), "seed": 0, "variant": "sl"},
-        {"recipe": tiny(epochs=1), "seed": 1, "variant": "sl"},
-        {"recipe": tiny(epochs=1), "seed": 0, "variant": "vit"},
+def test_another_run_of_the_same_name_is_refused(data, tmp_path):
+    """The message says what differs; the checkpoints stay."""
+    options = {"name": "mine", "folder": tmp_path, "report": quiet}
+    recipe = tiny(epochs=1, batch_size=50)
+    fit(recipe, "sl", data, **options)
+    kept = sorted(tmp_path.rglob("*"))
+    other = dataclasses.replace(data, x_train=data.x_train[::-1])
+    wider = dataclasses.replace(recipe.model, width=32)
+    for change, text in (
+        ({"recipe": tiny(epochs=2, batch_size=50)}, r"epochs: 1 there, 2 he"),
+        ({"recipe": dataclasses.replace(recipe, model=wider)}, "width: 16"),
+        ({"seed": 1}, "seed: 0 there, 1 here"),
+        ({"variant": "vit"}, "model.diagonal_mask: True there, False"),
+        ({"data": other}, "data_md5: "),
     ):
-        lines = []
-        train(data=data, folder=tmp_path, report=lines.append, **other)
-        assert lines[0].startswith("1/")
+        given = {"recipe": recipe, "variant": "sl", "data": data} | change
+        with pytest.raises(ValueError, match=f"(?s){text}.*another name"):
+            fit(**given, **options)
+    assert sorted(tmp_path.rglob("*")) == kept
+    lines = []
+    fit(recipe, "sl", data, **options | {"report": lines.append})
+    assert not lines  # it was done
+
+
+def cnn(classes: int = 10, side: int = 32, channels: int = 3):
+    """A reader's own network, one of Keras's Sequential."""
+    return keras.Sequential(
+        [
+            keras.Input((side, side, channels)),
+            keras.layers.Rescaling(1 / 255),
+            keras.layers.Conv2D(4, 3, strides=2),
+            keras.layers.BatchNormalization(),
+            keras.layers.ReLU(),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(classes),
+        ]
+    )
+
+
+def plain(**changes) -> Recipe:
+    return tiny(ema=0.0, rand_augment=0, **changes)
+
+
+def test_any_model_goes_through_the_engine(data, tmp_path):
+    """Built twice it has other names, and still goes on, bit for bit."""
+
+    def run(**options):
+        keras.utils.set_random_seed(3)
+        return train(cnn(), data, plain(), name="cnn", **options)
+
+    whole = run(report=quiet)
+    with pytest.raises(Stop):
+        run(folder=tmp_path, report=stop_after(2))
+    rest = run(folder=tmp_path, report=quiet)
+    assert rest.record["epochs"] == whole.record["epochs"]
+    for one, other in zip(weights(whole), weights(rest), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert rest.record["variant"] == rest.record["model"] == "sequential"
+    assert rest.record["config"] == {} and rest.record["parameters"] > 0
+    assert rest.record["start_weights"] == whole.record["start_weights"]
+    with pytest.raises(ValueError, match=r"model\[3\]"):
+        wide = cnn()
+        wide.pop()
+        wide.add(keras.layers.Dense(10, use_bias=False))
+        wide = keras.Sequential([*wide.layers[:1], *cnn().layers[2:]])
+        train(wide, data, plain(), name="cnn", folder=tmp_path)
+
+
+def test_a_changed_layer_order_is_found(data, tmp_path, monkeypatch):
+    """Of one shape each, they would restore silently wrong."""
+    options = {"folder": tmp_path, "report": quiet}
+    fit(plain(epochs=1), "sl", data, **options)
+    layout = engine._layout
+    monkeypatch.setattr(engine, "_layout", lambda v: layout(v)[::-1])
+    with pytest.raises(ValueError, match=r"another model: variables\["):
+        fit(plain(epochs=1), "sl", data, **options)
+
+
+@pytest.mark.parametrize(
+    ("model", "text"),
+    [
+        (lambda: cnn(side=48), r"\(48, 48, 3\).*\(32, 32, 3\).*image_size"),
+        (lambda: cnn(channels=1), r"\(32, 32, 1\).*channels"),
+        (lambda: cnn(classes=7), r"\(2, 7\).*10 classes"),
+        (
+            lambda: keras.Sequential([cnn(), keras.layers.Softmax()]),
+            "probabilities: leave out",
+        ),
+    ],
+    ids=["size", "channels", "classes", "softmax"],
+)
+def test_a_model_that_does_not_fit_is_refused(data, model, text):
+    with pytest.raises(ValueError, match=text):
+        train(model(), data, plain())
+
+
+def test_a_models_precision_is_the_recipes_or_refused(data):
+    half = plain(precision="mixed_bfloat16")
+    with pytest.raises(ValueError, match=r"in float32, .* mixed_bfloat16"):
+        train(cnn(), data, half)
+    model = half.build("sl", data)
+    with pytest.raises(ValueError, match=r"mixed_bfloat16.* asks for float"):
+        train(model, data, plain())
+    assert keras.config.dtype_policy().name == "float32"
+
+
+def test_build_draws_the_weights_from_the_seed(data):
+    recipe = tiny()
+    one, again, other = (
+        engine.weights_digest(recipe.build("sl", data, seed))
+        for seed in (1, 1, 2)
+    )
+    assert one == again != other
+
+
+def test_another_name_does_not_resume(data, tmp_path):
+    fit(tiny(epochs=1), "sl", data, folder=tmp_path, report=quiet)
+    lines = []
+    options = {"folder": tmp_path, "report": lines.append}
+    fit(tiny(epochs=1), "sl", data, seed=1, **options)
+    fit(tiny(epochs=1, name="other"), "sl", data, **options)
+    assert [line.split()[0] for line in lines] == ["1/1", "1/1"]
 
 
 SCRIPT = """\
 import dataclasses, json, sys
 sys.path[:0] = {path}
-from test_train import tiny
+from test_train import fit, tiny
 from vitsd_helpers import load_data
-from vitsd_helpers.training.loop import train
 digits = load_data("digits")
 data = dataclasses.replace(
     digits, x_train=digits.x_train[:100], y_train=digits.y_train[:100],
@@ -342,7 +457,7 @@ data = dataclasses.replace(
 )
 def report(line):
     print(line, flush=True)
-train(
+fit(
     tiny(epochs=200), "sl", data, folder=sys.argv[1], report=report
 )
 """
@@ -369,7 +484,7 @@ def test_killed_run_goes_on(data, tmp_path):
         raise Stop
 
     with pytest.raises(Stop):
-        train(tiny(epochs=200), "sl", data, folder=tmp_path, report=report)
+        fit(tiny(epochs=200), "sl", data, folder=tmp_path, report=report)
     assert int(lines[0].split("/")[0]) >= 4
 
 
@@ -378,12 +493,12 @@ def test_ctrl_c_says_where_it_stopped(data, tmp_path):
         if line.startswith("2/"):
             raise KeyboardInterrupt
 
-    run = train(tiny(), "sl", data, folder=tmp_path, report=report)
+    run = fit(tiny(), "sl", data, folder=tmp_path, report=report)
     assert not run.record["finished"]
     assert run.record["steps"] == 6
     assert len(run.record["epochs"]["loss"]) == 2
     assert run.record["test"] is None and run.answers is None
-    again = train(tiny(), "sl", data, folder=tmp_path, report=quiet)
+    again = fit(tiny(), "sl", data, folder=tmp_path, report=quiet)
     assert again.record["finished"]
 
 
@@ -393,13 +508,13 @@ def test_ctrl_c_before_the_first_epoch(data, monkeypatch):
 
     monkeypatch.setattr(engine, "_run_steps", interrupt)
     lines = []
-    run = train(tiny(), "sl", data, report=lines.append)
+    run = fit(tiny(), "sl", data, report=lines.append)
     assert lines == ["stopped after 0 epochs"]
     assert run.record["steps"] == 0
 
 
 def test_answers_are_what_the_metrics_count(data):
-    run = train(tiny(), "sl", data, report=quiet)
+    run = fit(tiny(), "sl", data, report=quiet)
     logits = run.model.predict(data.x_test, verbose=0)
     np.testing.assert_array_equal(run.answers["answer"], logits.argmax(-1))
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -415,7 +530,7 @@ def test_answers_are_what_the_metrics_count(data):
 def test_half_precision_is_of_the_model_alone(data):
     """Products in bfloat16; weights, loss and logits in float32."""
     recipe = tiny(precision="mixed_bfloat16", epochs=1)
-    run = train(recipe, "sl", data, report=quiet)
+    run = fit(recipe, "sl", data, report=quiet)
     layer = run.model.get_layer("block0_attention")
     assert layer.compute_dtype == "bfloat16"
     assert layer.variable_dtype == "float32"
@@ -443,10 +558,10 @@ def test_progress_is_a_bar_on_a_terminal_and_lines_elsewhere(
 def test_loss_that_is_not_finite_is_an_error(data, tmp_path):
     recipe = tiny(learning_rate=float("nan"), schedule="constant")
     with pytest.raises(FloatingPointError, match="nan in epoch 1"):
-        train(recipe, "sl", data, folder=tmp_path, report=quiet)
+        fit(recipe, "sl", data, folder=tmp_path, report=quiet)
     assert not list(tmp_path.rglob("*.ckpt"))
 
 
 def test_fewer_images_than_a_batch(data):
     with pytest.raises(ValueError, match=r"100 training.*batch of 128"):
-        train(tiny(batch_size=128), "sl", data, report=quiet)
+        fit(tiny(batch_size=128), "sl", data, report=quiet)

@@ -37,7 +37,8 @@ def build_vit(
 
     Returns:
         A functional model from (B, input_size, input_size, channels), uint8
-        or float on the scale 0..255, to logits (B, num_classes).
+        or float on the scale 0..255, to logits (B, num_classes). Its
+        `vit_config` is `config`.
     """
     c = config
     shape = (c.input_size, c.input_size, c.channels)
@@ -77,7 +78,9 @@ def build_vit(
         x = _dense(c, units, f"head_{index}", activation="gelu")(x)
         x = layers.Dropout(c.head_dropout)(x)
     logits = _dense(c, c.num_classes, "logits", dtype="float32")(x)
-    return keras.Model(inputs, logits, name=name)
+    model = keras.Model(inputs, logits, name=name)
+    model.vit_config = config
+    return model
 
 
 def _block(x, c: ViTConfig, name: str):

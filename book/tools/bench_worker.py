@@ -29,6 +29,7 @@ from keras import ops
 from vitsd_helpers import ImageData, ViTConfig, build_vit
 from vitsd_helpers.evidence.records import commit, device_name, versions
 from vitsd_helpers.training.recipes import get_recipe
+from vitsd_helpers.training.weights import config_of
 
 #: Epochs that are never reached: the parent ends a training.
 ENDLESS = 1_000_000
@@ -233,8 +234,6 @@ def train_ours(spec, config, data, session) -> None:
     """By the engine, each epoch a turn."""
     from vitsd_helpers.training.loop import train
 
-    # The engine keeps its model to itself.
-    session.count(build_vit(config).trainable_variables)
     session.start = time.perf_counter()
     recipe = replace(
         get_recipe(spec["recipe"]),
@@ -248,7 +247,9 @@ def train_ours(spec, config, data, session) -> None:
         **spec["changes"],
     )
     scan = False if spec["way"] == "fit" else None
-    train(recipe, spec["model"], data, scan=scan, report=session.pause)
+    model = recipe.build(spec["model"], data)
+    session.count(model.trainable_variables)
+    train(model, data, recipe, scan=scan, report=session.pause)
 
 
 def ask_ours(spec, config, data, session) -> None:
@@ -419,11 +420,7 @@ def main() -> None:
     if spec["code"] == "probe":
         print(json.dumps(probe(spec["packages"])), file=answers, flush=True)
         return
-    tuples = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in spec["config"].items()
-    }
-    config = ViTConfig(**tuples)
+    config = config_of(spec["config"])
     bench_ways.apply(spec["way"])
     data = make_data(spec, config)
     with contextlib.suppress(KeyboardInterrupt):

@@ -129,7 +129,8 @@ def one(study: str, run: tuple[str, str, int]) -> None:
     recipe = get_recipe(name)
     data = recipe.load(seed=seed)
     work = WORK / record_name(*run)
-    result = train(recipe, variant, data, seed=seed, folder=work)
+    model = recipe.build(variant, data, seed)
+    result = train(model, data, recipe, seed=seed, folder=work)
     if not result.record["finished"]:
         sys.exit(130)
     if run in KEPT:

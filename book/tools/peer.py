@@ -15,6 +15,7 @@ import datetime
 import hashlib
 import json
 import time
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -270,6 +271,7 @@ def main() -> None:
     data = load_data(settings["data"])
     if given.held_out:
         data = hold_out(data, given.held_out)
+        data = replace(data, x_test=data.x_val, y_test=data.y_val)
     record = train(settings, data, given.work)
     given.folder.mkdir(parents=True, exist_ok=True)
     aside = path.with_suffix(".part")

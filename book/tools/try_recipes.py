@@ -65,7 +65,8 @@ def run_trial(recipe: Recipe, variant: str, seed: int, folder: Path) -> dict:
             return record
     keras.utils.clear_session()
     data = recipe.load(seed=seed)
-    run = train(recipe, variant, data, seed=seed, folder=work)
+    model = recipe.build(variant, data, seed)
+    run = train(model, data, recipe, seed=seed, folder=work)
     if not run.record["finished"]:
         raise KeyboardInterrupt
     run.write(folder)

@@ -3,9 +3,11 @@
 import contextlib
 import dataclasses
 import datetime
+import io
 import json
 import os
 import platform
+import re
 import subprocess
 from importlib import metadata
 from pathlib import Path
@@ -15,6 +17,7 @@ import numpy as np
 
 from ..config import ViTConfig
 from ..data import ImageData
+from .files import write_whole
 
 if TYPE_CHECKING:
     import keras
@@ -27,22 +30,24 @@ PACKAGES = ("keras", "tensorflow", "tensorflow-cpu", "jax", "torch", "numpy")
 
 def make_record(
     recipe,
-    variant: str,
-    title: str,
-    seed: int,
-    data: ImageData,
     model: "keras.Model",
-    config: ViTConfig,
+    data: ImageData,
+    *,
+    name: str,
+    seed: int,
+    title: str,
+    started: dict,
     outcome: dict,
 ) -> dict:
     """Everything there is to say about one training run.
 
     Args:
-        recipe, variant, seed: what was asked for; of the recipe its
-            settings and its hash are kept.
-        title: of the variant, for the reader.
+        recipe: its settings and its hash are kept.
+        model: what was trained; its name is the variant.
         data: what it was trained and tested on.
-        model, config: what was trained.
+        name, seed: of the run.
+        title: of the variant, for the reader.
+        started: has "commit" and "start_weights", as they were at the start.
         outcome: has "finished", "epochs" (a list of values an epoch for
             each metric), "test" (metrics, or None), "steps", "images",
             "seconds" and "compile_seconds".
@@ -52,20 +57,23 @@ def make_record(
     """
     import keras
 
+    config: ViTConfig | None = getattr(model, "vit_config", None)
     return {
+        "name": name,
         "recipe": recipe.settings,
         "recipe_hash": recipe.hash,
-        "variant": variant,
+        "variant": variant_of(model),
         "model": title,
-        "config": dataclasses.asdict(config),
+        "config": dataclasses.asdict(config) if config else {},
         "parameters": int(
             sum(np.prod(w.shape) for w in model.trainable_variables)
         ),
-        "data": recipe.data,
+        "start_weights": started["start_weights"],
+        "data": data.name,
         "data_md5": data.md5,
         "train_images": len(data.x_train),
-        "test_images": len(data.x_test),
-        "tested_on": "held out" if recipe.held_out else "test",
+        "test_images": len(data.split(data.tested)[0]),
+        "tested_on": "held out" if data.tested == "val" else "test",
         "tested_weights": "averaged" if recipe.ema else "last",
         "seed": seed,
         "finished": outcome["finished"],
@@ -81,9 +89,20 @@ def make_record(
         "device": device_name(),
         "backend": keras.backend.backend(),
         "versions": versions(),
-        "commit": commit(),
+        "commit": started["commit"],
         "date": datetime.date.today().isoformat(),
     }
+
+
+def variant_of(model) -> str:
+    """A model's name, without the counter that Keras gives one of its own.
+
+    The same CNN built twice is "sequential" and "sequential_1".
+    """
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(model).__name__)
+    if re.fullmatch(rf"{re.escape(words.lower())}_\d+", model.name):
+        return words.lower()
+    return model.name
 
 
 def record_name(recipe: str, variant: str, seed: int) -> str:
@@ -96,9 +115,7 @@ def write_record(
     folder: str | os.PathLike,
     answers: dict[str, np.ndarray] | None = None,
 ) -> Path:
-    """Write a record; its name is recipe, variant and seed.
-
-    A file is complete or absent: it is written aside, then renamed.
+    """Write a record, under its name.
 
     Args:
         record: see `make_record`.
@@ -110,22 +127,20 @@ def write_record(
     Returns:
         The path of the record.
     """
+    name = record.get("name") or record_name(
+        record["recipe"]["name"], record["variant"], record["seed"]
+    )
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    recipe, variant = record["recipe"]["name"], record["variant"]
-    name = record_name(recipe, variant, record["seed"])
     if answers is not None:
         packed = {
             "answer": np.asarray(answers["answer"], "uint16"),
             "top5": np.packbits(np.asarray(answers["top5"], bool)),
         }
-        aside = folder / (name + ".npz.part")
-        with aside.open("wb") as file:
-            np.savez_compressed(file, **packed)
-        aside.replace(folder / (name + ".npz"))
-    aside = folder / (name + ".json.part")
-    aside.write_text(json.dumps(record, indent=1) + "\n")
-    return aside.replace(folder / (name + ".json"))
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **packed)
+        write_whole(folder / f"{name}.npz", buffer.getvalue())
+    text = json.dumps(record, indent=1) + "\n"
+    return write_whole(folder / f"{name}.json", text)
 
 
 def read_answers(

@@ -4,6 +4,9 @@ A checkpoint is one file: a line with the SHA-256 of what follows, then a
 NumPy archive. It is written aside, flushed to the disk and renamed, so a
 file of the right name is a whole one unless the disk failed; the digest
 tells that too. The two newest are kept.
+
+`keras.callbacks.BackupAndRestore` is not used: it keeps one state only,
+does not find a damaged one, and cannot tell that it is of another run.
 """
 
 import hashlib
@@ -12,14 +15,34 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
+from ..evidence.files import write_whole
+
 KEEP = 2
 _NAME = re.compile(r"epoch-(\d+)\.ckpt")
 _META = "__meta__"
+
+
+def differing(one, other, place: str = "") -> Iterator[str]:
+    """Say where two values that JSON can hold differ, a line each."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        for name in dict.fromkeys([*one, *other]):
+            inner = f"{place}.{name}" if place else name
+            yield from differing(one.get(name), other.get(name), inner)
+    elif isinstance(one, list) and isinstance(other, list):
+        if len(one) != len(other):
+            yield f"{place}: {len(one)} there, {len(other)} here"
+        for index, pair in enumerate(zip(one, other, strict=False)):
+            inner = list(differing(*pair, f"{place}[{index}]"))
+            yield from inner[:1]
+            if inner:
+                break
+    elif one != other:
+        yield f"{place}: {one} there, {other} here"
 
 
 class Checkpoints:
@@ -27,19 +50,33 @@ class Checkpoints:
 
     Args:
         folder: where to keep them; made if it does not exist.
-        key: names the run, such as recipe hash, variant and seed. Another
-            key is another run: its checkpoints are never mixed up.
+        name: of the run.
+        key: what makes it this run and no other, such as its seed and its
+            recipe; JSON must be able to hold it.
 
     Raises:
         OSError: if the folder cannot be made or written to.
+        ValueError: if there are checkpoints of the same name with another
+            key; the message says what differs.
     """
 
-    def __init__(self, folder: str | os.PathLike, key: str):
-        self.folder = Path(folder) / key
-        self.folder.mkdir(parents=True, exist_ok=True)
-        probe = self.folder / ".writable"
-        probe.touch()
-        probe.unlink()
+    def __init__(
+        self, folder: str | os.PathLike, name: str, key: Mapping | None = None
+    ):
+        self.folder = Path(folder) / name
+        path = self.folder / "key.json"
+        key = json.loads(json.dumps(key))
+        if path.exists() and self._paths():
+            differences = list(differing(json.loads(path.read_text()), key))
+            if differences:
+                listing = "\n  ".join(differences)
+                raise ValueError(
+                    f"{self.folder} holds the checkpoints of another run, "
+                    f"which differs from this one in\n  {listing}\n"
+                    "Give this run another name or another folder, or "
+                    "delete that one."
+                )
+        write_whole(path, json.dumps(key, indent=1) + "\n")
 
     def save(
         self, epoch: int, arrays: Mapping[str, np.ndarray], meta: dict
@@ -62,14 +99,9 @@ class Checkpoints:
         content = buffer.getvalue()
         digest = hashlib.sha256(content).hexdigest().encode()
         path = self.folder / f"epoch-{epoch:06d}.ckpt"
-        aside = path.with_suffix(".part")
         try:
-            with aside.open("wb") as file:
-                file.write(digest + b"\n" + content)
-                file.flush()
-                os.fsync(file.fileno())
+            write_whole(path, digest + b"\n" + content)
         except OSError as error:
-            aside.unlink(missing_ok=True)
             raise OSError(
                 error.errno,
                 f"the checkpoint of epoch {epoch} could not be written "
@@ -77,7 +109,6 @@ class Checkpoints:
                 "or choose another folder, and run the same command again",
                 str(path),
             ) from error
-        aside.replace(path)
         for old in self._paths()[:-KEEP]:
             old.unlink()
         return path

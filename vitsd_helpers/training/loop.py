@@ -1,8 +1,11 @@
 """Train a model by a recipe: one path for a laptop and for a GPU."""
 
+import dataclasses
+import hashlib
 import json
 import math
 import os
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,16 +16,21 @@ import numpy as np
 from keras import ops
 
 from ..data import ImageData
-from ..evidence.records import make_record, record_name, write_record
-from ..model import ViTConfig, build_vit
-from .checkpoint import Checkpoints
-from .dropping import TokenDropping
+from ..evidence.records import (
+    commit,
+    make_record,
+    record_name,
+    variant_of,
+    write_record,
+)
+from .checkpoint import Checkpoints, differing
+from .inference import score
 from .optimizer import make_optimizer
 from .progress import Progress
 from .recipes import VARIANTS, Recipe
 from .scan import EpochScan
 from .trainer import Trainer
-from .weights import save_weights
+from .weights import save_model, save_weights
 
 
 @dataclass(frozen=True)
@@ -32,12 +40,14 @@ class Run:
     Attributes:
         trainer: the optimiser and all state.
         record: see `records.make_record`.
+        class_names: of the data, in the order of the logits.
         answers: "answer" and "top5" of every test image, (N,) each; None
             if the run did not come to its end.
     """
 
     trainer: Trainer
     record: dict
+    class_names: tuple[str, ...]
     answers: dict[str, np.ndarray] | None
 
     @property
@@ -45,19 +55,28 @@ class Run:
         """The trained model, from pixels to logits."""
         return self.trainer.model
 
+    @property
+    def test(self) -> dict[str, float] | None:
+        """Loss, top-1 and top-5 of the test; None if it was not reached."""
+        return self.record["test"]
+
     def write(self, folder: str | os.PathLike) -> Path:
         """Write the record, and the answers beside it."""
         return write_record(self.record, folder, self.answers)
 
     def write_weights(self, folder: str | os.PathLike) -> Path:
         """Write the weights in half precision, named as the record is."""
-        record = self.record
-        name = record_name(
-            record["recipe"]["name"], record["variant"], record["seed"]
-        )
-        config = json.dumps(record["config"])
-        path = Path(folder) / f"{name}.safetensors"
-        return save_weights(self.model, path, config=config)
+        config = self.record["config"]
+        about = {"config": json.dumps(config)} if config else {}
+        path = Path(folder) / f"{self.record['name']}.safetensors"
+        return save_weights(self.model, path, **about)
+
+    def save(self, path: str | os.PathLike) -> Path:
+        """Write a folder that `load_model` makes the model of again.
+
+        See `weights.save_model`.
+        """
+        return save_model(self.model, path, self.class_names, self.record)
 
 
 def epoch_steps(recipe: Recipe, count: int) -> int:
@@ -84,21 +103,29 @@ def epoch_order(
 
 
 def train(
-    recipe: Recipe,
-    variant: str,
+    model: keras.Model,
     data: ImageData,
+    recipe: Recipe,
     *,
+    name: str | None = None,
     seed: int = 0,
     folder: str | os.PathLike | None = None,
     scan: bool | None = None,
     report: Callable[[str], None] | None = None,
 ) -> Run:
-    """Train a variant by a recipe, from the start or from where it stopped.
+    """Train a model by a recipe, from the start or from where it stopped.
 
     Args:
-        recipe, variant, seed: what to train.
-        data: trains on `x_train`; `x_test` is looked at after the last
-            epoch only. `recipe.load()` gives it.
+        model: from images (B, H, W, C), floats on the scale 0..255, to
+            logits (B, classes): `recipe.build` makes one, any other of
+            Keras's will do. It is trained in place, in its own precision.
+        data: trains on `x_train`; `x_test`, or without it `x_val`, is
+            looked at after the last epoch only. `recipe.load()` gives it.
+        recipe: says how to train.
+        name: of the record and the checkpoints; without it the recipe's,
+            the model's and the seed.
+        seed: draws the order and the augmentation of the images. The
+            weights are the model's own: `recipe.build` takes a seed, too.
         folder: where checkpoints are kept, one an epoch. Run the same call
             again after a stop, of whatever kind, and it goes on from the
             last whole epoch. Without a folder nothing is kept.
@@ -114,7 +141,10 @@ def train(
         EMA, the model's weights are the averaged ones.
 
     Raises:
-        ValueError: if there are fewer training images than a batch.
+        ValueError: if there are fewer training images than a batch; if the
+            model does not take the data's images or does not give logits
+            of its classes; if its precision is not the recipe's; if the
+            folder holds another run of that name.
         RuntimeError: for `scan` on another backend than JAX.
         FloatingPointError: if the loss is not finite; the checkpoints of
             the epochs before are intact.
@@ -128,14 +158,17 @@ def train(
             f"{recipe.batch_size}: take a smaller batch."
         )
     keras.utils.set_random_seed(seed)
-    steps = epoch_steps(recipe, count)
-    config = recipe.config(variant, data)
-    trainer = _compiled(recipe, config, data, seed, steps * recipe.epochs)
+    check_model(model, data, recipe)
+    variant = variant_of(model)
+    name = name or record_name(recipe.name, variant, seed)
     checkpoints = None
     if folder is not None:
-        key = f"{record_name(recipe.name, variant, seed)}-{recipe.hash}"
-        checkpoints = Checkpoints(folder, f"{key}-{data.md5[:8]}")
-    done, state = _restore(trainer, checkpoints)
+        key = _key(model, data, recipe, seed)
+        checkpoints = Checkpoints(folder, name, key)
+    started = {"commit": commit(), "start_weights": weights_digest(model)}
+    steps = epoch_steps(recipe, count)
+    trainer = _compiled(model, recipe, data, seed, steps * recipe.epochs)
+    done, state = _restore(trainer, checkpoints, started)
     finished, answers, test = True, None, None
     size = steps * recipe.batch_size
     bar = Progress(
@@ -166,34 +199,132 @@ def train(
         if finished:
             bar.doing = "testing"
             test, answers = _test(trainer, recipe, data)
-    outcome = {
-        **state,
-        "finished": finished,
-        "steps": steps * _epochs_done(state),
-        "test": test,
-    }
-    title = VARIANTS[variant]
+    model.class_names = tuple(data.class_names)
     record = make_record(
-        recipe, variant, title, seed, data, trainer.model, config, outcome
+        recipe,
+        model,
+        data,
+        name=name,
+        seed=seed,
+        title=VARIANTS.get(variant, variant) if _ours(model) else variant,
+        started=state["started"],
+        outcome={
+            **state,
+            "finished": finished,
+            "steps": steps * _epochs_done(state),
+            "test": test,
+        },
     )
-    return Run(trainer, record, answers)
+    return Run(trainer, record, model.class_names, answers)
+
+
+def check_model(model: keras.Model, data: ImageData, recipe: Recipe) -> None:
+    """Raise ValueError if a model cannot be trained on the data as asked.
+
+    A model that is not built yet is built for the data's images.
+    """
+    images = data.x_train[:2].astype("float32")
+    takes = tuple(getattr(model, "input_shape", None) or ())[1:]
+    pairs = list(zip(takes, images.shape[1:], strict=False))
+    if any(size not in (None, given) for size, given in pairs):
+        raise ValueError(
+            f"the model {model.name!r} takes images {takes}, and those of "
+            f"the data {data.name!r} are {images.shape[1:]}: build it for "
+            "them, or load them with another image_size or channels."
+        )
+    logits = ops.convert_to_numpy(model(images, training=False))
+    logits = logits.astype("float32")
+    if logits.shape != (len(images), len(data.class_names)):
+        raise ValueError(
+            f"the model {model.name!r} makes {logits.shape} of "
+            f"{len(images)} images, and the data {data.name!r} have "
+            f"{len(data.class_names)} classes: it must give one logit for "
+            "each class."
+        )
+    if (logits >= 0).all() and np.allclose(logits.sum(-1), 1, atol=1e-2):
+        raise ValueError(
+            f"the model {model.name!r} gives probabilities: leave out its "
+            "softmax, so that it gives logits."
+        )
+    asked = keras.dtype_policies.get(recipe.precision).name
+    found = {layer.dtype_policy.name for layer in _leaves(model)}
+    # The last layer of a model in half precision may be in float32.
+    if asked not in found or found - {asked, "float32"}:
+        raise ValueError(
+            f"the model {model.name!r} computes in "
+            f"{' and '.join(sorted(found))}, and the recipe "
+            f"{recipe.name!r} asks for {asked}: build the model under "
+            f"keras.config.set_dtype_policy({asked!r}), or take "
+            "dataclasses.replace(recipe, precision=...)."
+        )
+
+
+def _leaves(model):
+    """The layers with weights, also of models within models."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _leaves(layer)
+        elif layer.weights:
+            yield layer
+
+
+def _ours(model) -> bool:
+    return hasattr(model, "vit_config")
+
+
+def _layout(variables) -> list:
+    """Path, shape and dtype of each, without the counters in Keras's names.
+
+    Those depend on what else was built in the process.
+    """
+    return [
+        [
+            re.sub(r"_\d+(?=_|/|$)", "", v.path),
+            list(v.shape),
+            keras.backend.standardize_dtype(v.dtype),
+        ]
+        for v in variables
+    ]
+
+
+def _key(model, data, recipe, seed) -> dict:
+    """What makes a run this one and no other."""
+    config = dataclasses.asdict(model.vit_config) if _ours(model) else None
+    return {
+        "seed": seed,
+        "recipe": recipe.settings,
+        "variant": variant_of(model),
+        "model": config or _layout(model.weights),
+        "data": data.name,
+        "data_md5": data.md5,
+        "backend": keras.backend.backend(),
+    }
+
+
+def weights_digest(model: keras.Model) -> str:
+    """Sixteen hex digits that change with any weight of a model.
+
+    The states of its random generators are left out.
+    """
+    digest = hashlib.sha256()
+    for variable in model.weights:
+        value = ops.convert_to_numpy(variable)
+        digest.update(f"{value.dtype} {value.shape}".encode())
+        digest.update(value.tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _epochs_done(state) -> int:
     return len(state["epochs"].get("loss", ()))
 
 
-def _compiled(recipe, config, data, seed, steps) -> Trainer:
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(recipe.precision)
-    try:
-        model = build_vit(config, dropping=_dropping(recipe, config))
-    finally:
-        keras.config.set_dtype_policy(policy)
+def _compiled(model, recipe, data, seed, steps) -> Trainer:
     trainer = Trainer(model, data, recipe, seed)
+    # With fewer classes than five, JAX and torch find no five best.
+    best = min(5, len(data.class_names))
     metrics = [
         keras.metrics.SparseCategoricalAccuracy(name="top1"),
-        keras.metrics.SparseTopKCategoricalAccuracy(5, name="top5"),
+        keras.metrics.SparseTopKCategoricalAccuracy(best, name="top5"),
     ]
     # On torch, jit_compile=True would run torch's compiler, which is
     # slower here; "auto" does not.
@@ -206,20 +337,6 @@ def _compiled(recipe, config, data, seed, steps) -> Trainer:
     trainer(np.zeros(1, "int32"))
     trainer.optimizer.build(trainer.trainable_variables)
     return trainer
-
-
-def _dropping(recipe, config: ViTConfig) -> TokenDropping | None:
-    """The layer that drops tokens, if the recipe wants it to."""
-    if not recipe.full_from:
-        return None
-    if config.pooling == "flatten":
-        raise ValueError(
-            "pooling='flatten' needs every token in its place, so none can "
-            "be dropped: choose pooling 'mean' or 'token', or keep_tokens=1."
-        )
-    return TokenDropping(
-        recipe.keep_tokens, class_token=config.pooling == "token"
-    )
 
 
 def _run_steps(trainer, batches, keeper, done, epochs) -> None:
@@ -343,8 +460,13 @@ def _arrays(trainer) -> dict[str, np.ndarray]:
     }
 
 
-def _restore(trainer, checkpoints) -> tuple[int, dict]:
-    """Epochs done and their metrics; sets the trainer's variables."""
+def _restore(trainer, checkpoints, started) -> tuple[int, dict]:
+    """Epochs done and their metrics; sets the trainer's variables.
+
+    Raises:
+        ValueError: if the variables of the checkpoint are not the trainer's.
+    """
+    layout = _layout(trainer.learned)
     found = checkpoints.load() if checkpoints else None
     if found is None:
         return 0, {
@@ -352,8 +474,15 @@ def _restore(trainer, checkpoints) -> tuple[int, dict]:
             "seconds": 0.0,
             "compile_seconds": 0.0,
             "images": 0,
+            "started": started,
+            "variables": layout,
         }
     done, arrays, state = found
+    for line in differing(state["variables"], layout, "variables"):
+        raise ValueError(
+            f"the checkpoints in {checkpoints.folder} are of another model: "
+            f"{line}. Give this run another name or another folder."
+        )
     for index, variable in enumerate(trainer.learned):
         variable.assign(arrays[f"{index:04d}"])
     return done, state
@@ -361,23 +490,13 @@ def _restore(trainer, checkpoints) -> tuple[int, dict]:
 
 def _test(trainer, recipe, data) -> tuple[dict, dict]:
     """Loss, top-1 and top-5 of the test images, and the answers."""
+    images, labels = data.split(data.tested)
     count = len(data.x_train)
-    indices = np.arange(count, count + len(data.x_test), dtype="int32")
+    indices = np.arange(count, count + len(images), dtype="int32")
     if recipe.ema:
         trainer.optimizer.finalize_variable_values(trainer.trainable_variables)
     outputs = trainer.predict(indices, batch_size=recipe.batch_size, verbose=0)
-    logits = outputs["logits"].astype("float64")
-    logits -= logits.max(-1, keepdims=True)
-    losses = np.log(np.exp(logits).sum(-1))
-    right = logits[np.arange(len(logits)), data.y_test]
-    top5 = (logits > right[:, None]).sum(-1) < 5
-    answer = logits.argmax(-1)
-    test = {
-        "loss": float((losses - right).mean()),
-        "top1": float((answer == data.y_test).mean()),
-        "top5": float(top5.mean()),
-    }
-    return test, {"answer": answer, "top5": top5}
+    return score(outputs["logits"], labels)
 
 
 def _line(recipe, state) -> str:

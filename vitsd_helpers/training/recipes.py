@@ -6,10 +6,14 @@ import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from ..config import ALL_DIRECTIONS, CARDINAL, PRESETS, ViTConfig
 from ..data import ImageData, load_data
 from .splits import hold_out, subset
+
+if TYPE_CHECKING:
+    import keras
 
 #: The models of a comparison by their short names: the title, and what the
 #: model has of the SL-ViT, "s" for SPT, "m" for the mask, "t" for the
@@ -95,7 +99,8 @@ class Recipe:
     weight_decay: float
     #: How many of the training images to use, drawn by the seed; 0: all.
     train_images: int = 0
-    #: Training images that take the test's place, to choose by; 0: none.
+    #: Training images set aside for validation, on which the run is then
+    #: tested in place of the test images; 0: none.
     held_out: int = 0
     #: Images that count as an epoch; 0: as many as there are.
     epoch_images: int = 0
@@ -173,15 +178,31 @@ class Recipe:
 
         Args:
             variant: a name in `VARIANTS`.
-            data: gives the classes and the normalisation.
+            data: gives the classes, the normalisation, and the size of the
+                images. A recipe that does not resize takes them as they
+                are; one that does resizes them to the same size as ever.
+
+        Raises:
+            ValueError: for an unknown variant, images that are not square,
+                or a size that does not divide into the recipe's patches.
         """
         check_variants([variant])
         mean, std = data.statistics
+        size, width, channels = data.x_train.shape[1:]
+        if size != width:
+            raise ValueError(
+                f"the images are {size} x {width} pixels: crop or resize "
+                "them to squares."
+            )
+        resizes = self.model.image_size != self.model.input_size
         config = replace(
             self.model,
             num_classes=len(data.class_names),
             mean=mean,
             std=std,
+            input_size=size,
+            image_size=self.model.image_size if resizes else size,
+            channels=channels,
         )
         if variant in SHIFTS:
             return replace(config, **SHIFTS[variant][1])
@@ -193,6 +214,50 @@ class Recipe:
             learnable_temperature="t" in has,
             **changes,
         )
+
+    def build(
+        self, variant: str, data: ImageData, seed: int = 0
+    ) -> "keras.Model":
+        """A model of the recipe, to be trained on `data`.
+
+        Args:
+            variant: a name in `VARIANTS`; the model is named so.
+            data: see `config`.
+            seed: draws the weights. Keras's global seed is set to it.
+
+        Returns:
+            A model from images (B, H, W, C) on the scale 0..255 to logits
+            (B, classes), in the recipe's precision. Its `vit_config` is
+            its configuration.
+
+        Raises:
+            ValueError: see `config`; or if tokens are to be dropped and the
+                pooling is "flatten".
+        """
+        import keras
+
+        from ..model import build_vit
+        from .dropping import TokenDropping
+
+        config = self.config(variant, data)
+        if self.full_from and config.pooling == "flatten":
+            raise ValueError(
+                "pooling='flatten' needs every token in its place, so none "
+                "can be dropped: choose pooling 'mean' or 'token', or "
+                "keep_tokens=1."
+            )
+        keras.utils.set_random_seed(seed)
+        policy = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(self.precision)
+        try:
+            dropping = None
+            if self.full_from:
+                dropping = TokenDropping(
+                    self.keep_tokens, class_token=config.pooling == "token"
+                )
+            return build_vit(config, variant, dropping)
+        finally:
+            keras.config.set_dtype_policy(policy)
 
     def load(
         self, data_dir: str | os.PathLike | None = None, seed: int = 0

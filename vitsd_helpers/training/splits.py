@@ -12,13 +12,13 @@ def hold_out(data: ImageData, count: int, seed: int = 0) -> ImageData:
 
     Args:
         data: what to split.
-        count: how many training images become the new `x_test`, drawn
-            class by class in proportion.
+        count: how many training images become `x_val`, drawn class by
+            class in proportion.
         seed: of the draw.
 
     Returns:
-        `ImageData` whose train and test images are both from
-        `data.x_train`.
+        `ImageData` whose training and validation images are both from
+        `data.x_train`. It has no test images.
 
     Raises:
         ValueError: if `count` leaves some class with nothing on one side.
@@ -32,7 +32,7 @@ def hold_out(data: ImageData, count: int, seed: int = 0) -> ImageData:
     )
     if not classes <= count <= len(data.y_train) - classes:
         raise ValueError(problem)
-    x_train, x_test, y_train, y_test = train_test_split(
+    x_train, x_val, y_train, y_val = train_test_split(
         data.x_train,
         data.y_train,
         test_size=count,
@@ -40,10 +40,16 @@ def hold_out(data: ImageData, count: int, seed: int = 0) -> ImageData:
         random_state=seed,
     )
     # Sizes of classes that differ much can still leave a small one out.
-    if not len(np.unique(y_train)) == len(np.unique(y_test)) == classes:
+    if not len(np.unique(y_train)) == len(np.unique(y_val)) == classes:
         raise ValueError(problem)
     return replace(
-        data, x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test
+        data,
+        x_train=x_train,
+        y_train=y_train,
+        x_val=x_val,
+        y_val=y_val,
+        x_test=data.x_test[:0],
+        y_test=data.y_test[:0],
     )
 
 
@@ -51,7 +57,7 @@ def subset(data: ImageData, count: int, seed: int = 0) -> ImageData:
     """Keep `count` training images, class by class in proportion.
 
     Args:
-        data: what to draw from; its test images stay as they are.
+        data: what to draw from; its other images stay as they are.
         count: how many training images to keep.
         seed: of the draw.
 
@@ -62,4 +68,4 @@ def subset(data: ImageData, count: int, seed: int = 0) -> ImageData:
     if count == len(data.y_train):
         return data
     kept = hold_out(data, count, seed)
-    return replace(data, x_train=kept.x_test, y_train=kept.y_test)
+    return replace(data, x_train=kept.x_val, y_train=kept.y_val)

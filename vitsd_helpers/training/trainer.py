@@ -18,8 +18,9 @@ from .recipes import Recipe
 class Trainer(keras.Model):
     """A model that is fed indices of images and learns from augmented ones.
 
-    Call with indices (B,) into the training images followed by the test
-    images; returns a dictionary of logits and targets, both (B, classes).
+    Call with indices (B,) into the training images followed by those that
+    it is tested on; returns a dictionary of logits and targets, both
+    (B, classes).
     In training the images are augmented and mixed as the recipe says.
 
     Args:
@@ -37,8 +38,9 @@ class Trainer(keras.Model):
         self.recipe = recipe
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.classes = len(data.class_names)
-        images = np.concatenate([data.x_train, data.x_test])
-        labels = np.concatenate([data.y_train, data.y_test])
+        x_test, y_test = data.split(data.tested)
+        images = np.concatenate([data.x_train, x_test])
+        labels = np.concatenate([data.y_train, y_test])
         self.images = keras.Variable(images, dtype="uint8", trainable=False)
         self.labels = keras.Variable(labels, dtype="int32", trainable=False)
 

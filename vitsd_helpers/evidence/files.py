@@ -1,0 +1,33 @@
+"""Files that are complete or absent."""
+
+import os
+from pathlib import Path
+
+
+def write_whole(path: str | os.PathLike, content: bytes | str) -> Path:
+    """Write a file aside, flush it to the disk, then rename it.
+
+    Args:
+        path: of the file; its folder is made if it does not exist.
+        content: text is written as UTF-8.
+
+    Returns:
+        The path.
+
+    Raises:
+        OSError: if the disk is full or fails; what was at `path` stays.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(content, str):
+        content = content.encode()
+    aside = path.with_name(path.name + ".part")
+    try:
+        with aside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        aside.unlink(missing_ok=True)
+        raise
+    return aside.replace(path)

@@ -1,0 +1,1 @@
+"""Files of images, and how they are checked and read."""

@@ -1,0 +1,133 @@
+"""Pictures of a reader's own: one, or a folder of classes."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+PICTURE_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp"}
+
+
+def read_picture(
+    source: str | os.PathLike | np.ndarray, size: int, channels: int = 3
+) -> np.ndarray:
+    """A picture as a model takes it, (size, size, channels) uint8.
+
+    Turned as its EXIF data say, cropped to its central square and resized.
+
+    Args:
+        source: a file, or an array (H, W, C) or (H, W) on the scale 0..255.
+        size: pixels on a side.
+        channels: 3 for RGB, 1 for grey.
+
+    Raises:
+        ValueError: for an array of another shape.
+        OSError: if the file cannot be read or is no picture.
+    """
+    if isinstance(source, str | os.PathLike):
+        with Image.open(source) as picture:
+            return square(picture, size, channels)
+    pixels = np.asarray(source)
+    if pixels.ndim == 3 and pixels.shape[-1] == 1:
+        pixels = pixels[..., 0]
+    if pixels.ndim != 2 and pixels.shape[2:] not in ((3,), (4,)):
+        raise ValueError(
+            f"a picture of shape {pixels.shape} must be (height, width) or "
+            "(height, width, channels), with 1, 3 or 4 channels."
+        )
+    pixels = np.clip(np.rint(pixels), 0, 255).astype("uint8")
+    return square(Image.fromarray(pixels), size, channels)
+
+
+def read_folder(
+    data_dir: str | os.PathLike | None,
+    size: int,
+    channels: int,
+    test_fraction: float,
+    seed: int,
+) -> tuple:
+    """A folder of classes, split at random.
+
+    Args:
+        data_dir, test_fraction, seed: see `load_data`.
+        size, channels: of the images.
+
+    Returns:
+        x_train, y_train, x_test, y_test, class_names, name of the folder.
+
+    Raises:
+        ValueError, FileNotFoundError: see `load_data`.
+    """
+    if not 0 < test_fraction < 1:
+        raise ValueError(
+            f"test_fraction={test_fraction} is outside 0..1: it is the part "
+            "of each class to test on, 0.2 for a fifth."
+        )
+    if data_dir is None:
+        raise ValueError(
+            "load_data('folder') needs data_dir: a folder with one "
+            "sub-folder of pictures for each class."
+        )
+    root = Path(data_dir).expanduser()
+    if not root.is_dir():
+        raise FileNotFoundError(f"{root} is not a folder.")
+    names = sorted(
+        p.name
+        for p in root.iterdir()
+        if p.is_dir() and not p.name.startswith(".")
+    )
+    if len(names) < 2:
+        raise ValueError(
+            f"{root} holds {len(names)} sub-folders of pictures: a "
+            "classifier needs at least two classes, one sub-folder each."
+        )
+    images, labels, broken = [], [], []
+    for label, name in enumerate(names):
+        files = sorted(
+            p
+            for p in (root / name).iterdir()
+            if p.suffix.lower() in PICTURE_SUFFIXES
+        )
+        if len(files) < 2:
+            raise ValueError(
+                f"{root / name} holds {len(files)} pictures: a class needs "
+                "at least two, one to train on and one to test on."
+            )
+        for path in files:
+            try:
+                images.append(read_picture(path, size, channels))
+                labels.append(label)
+            except (
+                OSError,
+                ValueError,
+                SyntaxError,
+                Image.DecompressionBombError,
+            ) as error:
+                broken.append(f"{path} ({error})")
+    if broken:
+        listing = "\n  ".join(broken)
+        raise ValueError(
+            f"{len(broken)} pictures cannot be read; replace or remove "
+            f"them:\n  {listing}"
+        )
+    x, y = np.stack(images), np.array(labels, "int64")
+    order = np.random.default_rng(seed).permutation(len(y))
+    test = np.zeros(len(y), bool)
+    for label in range(len(names)):
+        members = order[y[order] == label]
+        count = round(test_fraction * len(members))
+        test[members[: min(max(count, 1), len(members) - 1)]] = True
+    train, test = order[~test[order]], order[test[order]]
+    parts = x[train], y[train], x[test], y[test]
+    return *parts, tuple(names), root.resolve().name
+
+
+def square(picture: Image.Image, size: int, channels: int = 3) -> np.ndarray:
+    """An open picture as `read_picture` gives it."""
+    picture = ImageOps.exif_transpose(picture)
+    if picture.mode.startswith("I"):  # 16 bits: convert() would clip them
+        picture = Image.fromarray((np.asarray(picture) >> 8).astype("uint8"))
+    picture = picture.convert("RGB" if channels == 3 else "L")
+    pixels = np.asarray(ImageOps.fit(picture, (size, size)))
+    return pixels.reshape(size, size, channels)
