@@ -1,5 +1,6 @@
 """What the site's build adds for the live figures, and their stills."""
 
+import base64
 import io
 import json
 from pathlib import Path
@@ -8,14 +9,17 @@ import live
 import numpy as np
 import pytest
 import stills
+from keras import ops
 from PIL import Image
 from sphinx.application import Sphinx
 
+from vitsd_helpers.evidence.maps import attention_weights
 from vitsd_helpers.evidence.records import (
     read_labels,
     read_records,
     results_folder,
 )
+from vitsd_helpers.training.weights import load_model
 
 STATIC = Path(__file__).parents[1] / "book" / "_static"
 RECORDS = results_folder()
@@ -69,31 +73,54 @@ def test_site_has_the_models(site):
     assert [c.replace(" ", "_") for c in listed["classes"]] == [
         *read_labels()[1]
     ]
-    assert len(list(folder.iterdir())) == 3
+    assert len(list(folder.iterdir())) == 4
     assert not live.too_large(listed["models"])
 
 
-def test_longest_training_is_chosen_of_which_both_are_there(
-    monkeypatch, tmp_path
-):
+def test_best_pair_is_chosen_of_those_that_are_whole(monkeypatch, tmp_path):
     monkeypatch.setattr(live, "results_folder", lambda: tmp_path)
     folder = tmp_path / "weights"
     folder.mkdir()
-    with pytest.raises(FileNotFoundError, match=r"vit and sl.*laptop"):
+    with pytest.raises(FileNotFoundError, match="vit and sl with seed 0"):
         live.choose_pair()
-    for name, expected in (
-        ("laptop-vit", None),
-        ("laptop-sl", "laptop"),
-        ("paper-sl", "laptop"),
-        ("epochs-50000-vit", "laptop"),
-        ("epochs-50000-sl", "epochs-50000"),
-        ("paper-vit", "paper"),
+    records = {}
+    monkeypatch.setattr(live, "read_records", lambda: records)
+    for name, top1, data, expected in (
+        ("a-vit", 0.4, "cifar100", None),
+        ("a-sl", 0.4, "cifar100", "a"),
+        ("b-vit", 0.9, "cifar100", "a"),
+        ("c-sl", 0.5, "cifar100", "a"),
+        ("c-vit", 0.6, "cifar100", "c"),
+        ("digits-vit", 0.9, "digits", "c"),
+        ("digits-sl", 0.9, "digits", "c"),
+        ("b-sl", 0.1, "cifar100", "c"),
     ):
+        records[f"{name}-seed0"] = {"test": {"top1": top1}, "data": data}
         (folder / f"{name}-seed0.safetensors").touch()
         if expected:
             recipe, files = live.choose_pair()
             assert recipe == expected
             assert all(path.exists() for path in files.values())
+    monkeypatch.setattr(live, "MOST_IN_ONE", 3)
+    (folder / "c-sl-seed0.safetensors").write_text("large")
+    assert live.choose_pair()[0] == "b"
+
+
+def test_stored_answer_is_the_models(site):
+    folder = site / "_static" / "live" / "models"
+    first = json.loads((folder / "first.json").read_text())
+    listed = json.loads((folder / "models.json").read_text())["models"]
+    pixels = live.read_picture(first["picture"])
+    for model, stored in zip(listed, first["answers"], strict=True):
+        run = load_model(folder / model["file"])
+        logits = ops.convert_to_numpy(run(pixels))[0]
+        np.testing.assert_allclose(stored["logits"], logits, atol=1e-3)
+        weights = np.stack(attention_weights(run, pixels))[:, 0]
+        packed = base64.b64decode(stored["attention"])
+        roots = np.frombuffer(packed, "uint8").reshape(weights.shape) / 255
+        np.testing.assert_allclose(roots, np.sqrt(weights), atol=1 / 500)
+        config = model["config"]
+        assert weights.shape[:2] == (config["depth"], config["num_heads"])
 
 
 def test_long_downloads_are_named():

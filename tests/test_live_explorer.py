@@ -172,7 +172,7 @@ def encoded(kind, size=(50, 40), colour=COLOUR):
 
 def upload(page, name, kind, data):
     file = {"name": name, "mimeType": kind, "buffer": data}
-    page.locator("input[type=file]").set_input_files(file)
+    page.locator("input[type=file]:not([capture])").set_input_files(file)
 
 
 def upload_plain(page):
@@ -250,6 +250,7 @@ def test_bright_is_what_moves_the_token(explorer, patch_size, copies, shift):
 
 
 def test_counts_are_those_of_chapter_2(explorer):
+    slide(explorer, 3)
     for spot, pixels in (
         ((5, 5), 144),
         ((0, 5), 108),
@@ -276,6 +277,9 @@ def test_each_chapter_begins_where_it_is(
     assert chosen.input_value() == copies
     shift = page.get_by_label("Shift", exact=True)
     assert shift.is_visible() == (copies != "none")
+    play = page.get_by_role("button", name="Play")
+    assert play.is_visible() == (copies != "none")
+    assert counts(page)["Pixels seen"] == 36
     assert page.locator(".live-copies figure").count() == pictures
     assert page.get_by_role("radio", name="Pavilion").is_checked()
     assert page.get_by_text("Before.").is_visible()
@@ -315,6 +319,123 @@ def ramp():
     file = io.BytesIO()
     Image.fromarray(colours.astype("uint8")).save(file, "PNG")
     return file.getvalue()
+
+
+#: The colours of the chapter's windows: the patch, then the copies.
+WINDOWS = {
+    "original": (0, 114, 178),
+    "left-up": (213, 94, 0),
+    "left-down": (230, 159, 0),
+    "right-up": (0, 158, 115),
+    "right-down": (204, 121, 167),
+}
+#: The colours along a line of a canvas, from and to parts of its side.
+LINE = """(canvas, [from, to]) => {
+  const context = canvas.getContext("2d");
+  const at = (part) => Math.round(part * canvas.width);
+  return Array.from({ length: 60 }, (_, i) => {
+    const [x, y] = from.map((start, c) => start + (i / 59) * (to[c] - start));
+    return [...context.getImageData(at(x), at(y), 1, 1).data.slice(0, 3)];
+  });
+}"""
+
+
+def has(colours, colour):
+    return (np.abs(np.array(colours) - colour).max(-1) <= 3).any()
+
+
+def test_window_and_crop_of_a_copy_share_a_colour(explorer):
+    setting(explorer, 24, "diagonal", 12)
+    click(explorer, 1, 1, 3)
+    figures = explorer.locator(".live-copies figure")
+    for i, (name, colour) in enumerate(WINDOWS.items()):
+        caption = figures.nth(i).locator("figcaption").inner_text()
+        assert caption == name
+        crop = figures.nth(i).locator("canvas").last
+        border = crop.evaluate("e => getComputedStyle(e).borderTopColor")
+        assert border == f"rgb{colour}"
+        # The content moves one way, so the window lies the other way.
+        down, right = (
+            (
+                {"left": 1, "up": 1}.get(w, -1)
+                for w in reversed(name.split("-"))
+            )
+            if i
+            else (0, 0)
+        )
+        top, left = (1 / 3 + step / 6 for step in (down, right))
+        edge = [[left + 0.02, top + 0.3], [left + 0.3, top + 0.3]]
+        outer = [[left - 0.01, top + 0.1], [left + 0.02, top + 0.1]]
+        other = [[left + 0.32, top + 0.1], [left + 0.35, top + 0.1]]
+        seen = [
+            *board(explorer).evaluate(LINE, outer),
+            *board(explorer).evaluate(LINE, other),
+            *board(explorer).evaluate(LINE, edge),
+        ]
+        assert has(seen, colour), name
+
+
+def test_play_slides_the_copies_out(explorer):
+    """The field grows from 36 to 144 pixels, and does not jump."""
+    big = explorer.locator(".live-big")
+    assert big.inner_text() == "36 pixels"
+    explorer.evaluate(
+        """() => {
+          window.seen = [];
+          const big = document.querySelector(".live-big");
+          new MutationObserver(() => seen.push(parseInt(big.textContent)))
+            .observe(big, { childList: true, characterData: true,
+                            subtree: true });
+        }"""
+    )
+    explorer.get_by_role("button", name="Play").click()
+    explorer.wait_for_function(
+        "document.querySelector('input[type=range]').value === '3'"
+    )
+    seen = explorer.evaluate("seen")
+    assert seen == sorted(seen) and seen[0] == 36
+    assert len(set(seen)) > 5
+    assert explorer.get_by_label("Shift", exact=True).input_value() == "3"
+    assert counts(explorer)["Pixels seen"] == 144
+    assert "sees 144 pixels" in said(explorer)
+
+
+def test_play_jumps_where_motion_is_reduced(chromium, site):
+    context = chromium.new_context(reduced_motion="reduce")
+    page = begin(context.new_page(), site)
+    page.get_by_role("button", name="Play").click()
+    assert page.locator(".live-big").inner_text() == "144 pixels"
+    context.close()
+
+
+def test_a_change_stops_the_slide(explorer):
+    explorer.get_by_role("button", name="Play").click()
+    explorer.wait_for_timeout(300)
+    slide(explorer, 1)
+    explorer.wait_for_timeout(2600)
+    assert explorer.get_by_label("Shift", exact=True).input_value() == "1"
+
+
+def test_areas_of_whole_pixels_are_their_counts(explorer):
+    """So what is shown between them fits what is shown at them."""
+    differ = explorer.evaluate(
+        """async () => {
+          const { areasOf, fieldOf } = await import("./live/field.mjs");
+          const { ALL_DIRECTIONS } = await import("./live/pixels.mjs");
+          const differ = [];
+          for (const shift of [0, 1, 5, 12])
+            for (const place of [[0, 0], [2, 5], [3, 3]]) {
+              const cut = { side: 72, patchSize: 12, shift,
+                            directions: ALL_DIRECTIONS };
+              const { windows, seen, padding } = fieldOf(cut, ...place);
+              const areas = areasOf(windows, 12, 72);
+              if (areas.seen !== seen || areas.padding !== padding)
+                differ.push([shift, place, areas, seen, padding]);
+            }
+          return differ;
+        }"""
+    )
+    assert differ == []
 
 
 def test_keys_move_the_patch(explorer):
@@ -397,6 +518,7 @@ def test_tap_and_targets_on_a_phone(chromium, site):
 
 
 def test_another_size_keeps_the_place_and_the_ratio(explorer):
+    slide(explorer, 3)
     click(explorer, 6, 2, 12)
     output = explorer.locator("output")
     assert output.inner_text() == "1/2 of the patch = 3 pixels"
@@ -422,6 +544,7 @@ def test_another_size_keeps_the_place_and_the_ratio(explorer):
 
 
 def test_what_is_announced(explorer):
+    slide(explorer, 3)
     click(explorer, 2, 3, 12)
     assert said(explorer) == "Row 3, column 4: the token sees 144 pixels."
     explorer.evaluate(
@@ -493,8 +616,8 @@ def test_what_is_no_picture_is_named(explorer, name, kind, data, message):
     assert message in alert.inner_text()
     assert drawing(explorer) == before
     assert explorer.get_by_role("radio", name="Pavilion").is_checked()
-    explorer.get_by_role("radio", name="Cup").check()
-    explorer.get_by_text("Rachel Michetti").wait_for()
+    explorer.get_by_role("radio", name="Cat").check()
+    explorer.get_by_text("Stefan van der Walt").wait_for()
     assert not alert.is_visible()
     assert drawing(explorer) != before
 
@@ -531,6 +654,7 @@ def test_without_samples_the_figure_works(page, site):
     begin(page, site)
     alert = page.get_by_role("alert")
     assert "could not be loaded" in alert.inner_text()
+    slide(page, 3)
     click(page, 0, 0, 12)
     assert counts(page)["Pixels seen"] == 81
     upload_plain(page)

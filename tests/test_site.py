@@ -49,7 +49,11 @@ PHONES = ({"width": 390, "height": 844}, {"width": 360, "height": 740})
 #: What the pages are compared with, by the name of its file.
 LOOKS = {
     f"{name}-{mode}": (page, scheme, size)
-    for name, page in (("index", FIRST), ("chapter", CHAPTER))
+    for name, page in (
+        ("index", FIRST),
+        ("chapter", CHAPTER),
+        ("explorer", LIVE),
+    )
     for mode, scheme, size in (
         ("light", "light", DESKTOP),
         ("dark", "dark", DESKTOP),
@@ -200,10 +204,9 @@ def visit(context, url: str) -> Visit:
     page.goto(url, wait_until="networkidle")
     seen.desktop = page.evaluate(FACTS)
     seen.first = seen.requests.copy()
-    load = page.get_by_role("button", name="Load both models")
-    if load.count():
-        load.click()
-        page.wait_for_selector(".live tbody tr")
+    if page.locator("img[src*=live-attention], .live-attention").count():
+        page.locator(".live-attention").scroll_into_view_if_needed()
+        page.wait_for_selector(".live-attention select:enabled")
     page.evaluate(AXE.read_text("utf-8"))
     seen.serious = page.evaluate(SERIOUS)
     page.emulate_media(color_scheme="dark")
@@ -245,7 +248,47 @@ def test_models_run_in_the_page(visits):
     """The policy allows the worker, and the weights from the same host."""
     asked = [url for url in visits(LIVE).requests if "/models/" in url]
     assert sum(url.endswith(".safetensors") for url in asked) == 2
-    assert not any(url.endswith(".safetensors") for url in visits(LIVE).first)
+
+
+def test_models_far_away_are_not_asked_for(visits):
+    """Chapter 3 ends with them: they come when the reader does."""
+    seen = visits(CHAPTER)
+    assert not any(url.endswith(".safetensors") for url in seen.first)
+    assert any(url.endswith(".safetensors") for url in seen.requests)
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONES[0]], ids=["desk", "phone"])
+@pytest.mark.parametrize("page", [FIRST, CHAPTER, LIVE])
+def test_nothing_jumps(chromium, address, page, size):
+    """The layout shift, as browsers sum it up."""
+    context = chromium.new_context(viewport=size)
+    opened = context.new_page()
+    opened.goto(f"{address}/{page}", wait_until="networkidle")
+    opened.locator(".live").first.wait_for()
+    opened.wait_for_timeout(500)
+    shift = opened.evaluate(
+        """() => new Promise((done) => new PerformanceObserver((list) => done(
+          list.getEntries().reduce((sum, { value }) => sum + value, 0)
+        )).observe({ type: "layout-shift", buffered: true })
+          || setTimeout(() => done(0), 500))"""
+    )
+    context.close()
+    assert shift < 0.1
+
+
+@pytest.mark.parametrize("name", ["index-light", "index-phone"])
+def test_first_screen_of_the_first_page_is_complete(chromium, address, name):
+    """Promise, both buttons, photograph and crops, without scrolling."""
+    size = {"index-light": {"width": 1280, "height": 800}}
+    context = chromium.new_context(viewport=size.get(name, PHONES[0]))
+    page = context.new_page()
+    page.goto(f"{address}/{FIRST}", wait_until="networkidle")
+    height = page.viewport_size["height"]
+    for part in (".hero-words", ".hero .sd-btn", ".live-stage", ".live-crops"):
+        for box in page.locator(part).all():
+            place = box.bounding_box()
+            assert place["y"] + place["height"] <= height, part
+    context.close()
 
 
 def weight(site: Path, addresses) -> int:
@@ -307,7 +350,9 @@ def test_axe_finds_nothing_serious(visits, page):
 
 def screenshot(chromium, url: str, scheme: str, size: dict) -> Image.Image:
     """What a reader sees of a page first, SCREEN_WIDTH pixels wide."""
-    context = chromium.new_context(viewport=size, color_scheme=scheme)
+    context = chromium.new_context(
+        viewport=size, color_scheme=scheme, reduced_motion="reduce"
+    )
     context.route(
         "**/*.ttf",
         lambda route: route.fulfill(
@@ -316,6 +361,10 @@ def screenshot(chromium, url: str, scheme: str, size: dict) -> Image.Image:
     )
     page = context.new_page()
     page.goto(url, wait_until="networkidle")
+    if page.locator("img[src*=live-attention], .live-attention").count():
+        page.locator(".live-attention").wait_for()
+        if page.url.endswith(LIVE):
+            page.wait_for_selector(".live-attention select:enabled")
     page.add_style_tag(content=PINNED)
     page.evaluate("document.fonts.ready")
     page.add_style_tag(content=UNPUBLISHED)

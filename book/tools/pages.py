@@ -14,6 +14,7 @@ import textwrap
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
+from xml.etree import ElementTree
 
 from bs4 import BeautifulSoup, Tag
 from PIL import Image
@@ -150,6 +151,19 @@ def preload(soup: BeautifulSoup, page: PurePosixPath) -> None:
         soup.head.append(soup.new_tag("link", attrs=attributes))
 
 
+def size_of(path: Path) -> tuple[str, str] | None:
+    """Width and height of a picture in pixels; None if its file says none."""
+    if path.suffix == ".svg":
+        root = ElementTree.parse(path).getroot()
+        size = root.get("width", ""), root.get("height", "")
+        return size if all(map(str.isdecimal, size)) else None
+    if path.suffix not in (".png", ".jpg", ".webp"):
+        return None
+    with Image.open(path) as picture:
+        width, height = picture.size
+    return str(width), str(height)
+
+
 def size_images(
     soup: BeautifulSoup, page: PurePosixPath, folder: Path
 ) -> None:
@@ -159,10 +173,10 @@ def size_images(
     """
     for number, image in enumerate(soup.select(".bd-article img")):
         path = folder / page.parent / unquote(image["src"])
-        bitmap = path.suffix in (".png", ".jpg", ".webp") and path.exists()
-        if bitmap and not image.has_attr("width"):
-            with Image.open(path) as picture:
-                image["width"], image["height"] = map(str, picture.size)
+        if path.exists() and not image.has_attr("width"):
+            size = size_of(path)
+            if size:
+                image["width"], image["height"] = size
         if number:
             image["loading"] = "lazy"
 

@@ -1,8 +1,10 @@
 """Take the still pictures of the live figures, from the built site.
 
     python book/tools/stills.py live-patches-1.png
-    python book/tools/stills.py live-attention.png \\
-        --click "Load both models" --wait "tbody tr"
+    python book/tools/stills.py live-patches-2.png --click Play
+    python book/tools/stills.py live-attention.webp --part .live-pair \\
+        --wait "tbody td"
+    python book/tools/stills.py live-hero.webp --part :scope
 
 A still stands where the live figure will be, so the page needs one before
 the site can be built: any picture of that name will do the first time. Then
@@ -12,6 +14,7 @@ are transparent, with text in a grey that shows on light and dark pages.
 
 import argparse
 import io
+import re
 import shutil
 from pathlib import Path
 
@@ -33,7 +36,7 @@ EDGES = 32
 STYLE = f"""
 :root, :has(.live), .live {{ background: transparent !important; }}
 .live, .live * {{ color: {GREY} !important; }}
-.bd-header, .live-hint {{ display: none !important; }}
+.bd-header, .live-hint, .live-play {{ display: none !important; }}
 """
 
 
@@ -52,18 +55,21 @@ def find_page(site: Path, still: str) -> str:
     )
 
 
-def take(page: Page, address: str, part: str, click: str, wait: str) -> bytes:
+def take(
+    page: Page, address: str, kind: str, part: str, click: str, wait: str
+) -> bytes:
     """A picture of a part of a page's live figure, as PNG.
 
     Args:
         page: an empty page of a browser.
         address: of the page to open.
+        kind: the figure's class.
         part: selects what to show of the figure.
         click: a button to press before, or "".
         wait: selects what must have appeared in the figure before, or "".
     """
     page.goto(address)
-    figure = page.locator("section.live")
+    figure = page.locator(f"section.{kind}")
     figure.wait_for()
     if click:
         figure.get_by_role("button", name=click).click()
@@ -97,6 +103,14 @@ def compress(png: bytes) -> bytes:
     return out.getvalue()
 
 
+def photographic(png: bytes) -> bytes:
+    """The same picture as WebP, for one that is mostly a photograph."""
+    out = io.BytesIO()
+    with Image.open(io.BytesIO(png)) as picture:
+        picture.convert("RGBA").save(out, "WEBP", quality=80, method=6)
+    return out.getvalue()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("still", help="file name in book/_static/stills")
@@ -116,11 +130,18 @@ def main() -> None:
             executable_path=found, args=list(FLAGS)
         )
         page = browser.new_page(viewport=VIEWPORT, reduced_motion="reduce")
+        kind = re.sub(r"(-\d+)?\.\w+$", "", given.still)
         png = take(
-            page, f"{address}/{where}", given.part, given.click, given.wait
+            page,
+            f"{address}/{where}",
+            kind,
+            given.part,
+            given.click,
+            given.wait,
         )
         browser.close()
-    small = compress(png)
+    few = given.still.endswith(".png")
+    small = compress(png) if few else photographic(png)
     if len(small) > MOST_BYTES:
         parser.error(
             f"{given.still} would have {len(small):,} bytes, more than "

@@ -1,18 +1,40 @@
 /*
  * Live figure: where two trained models look in a picture, and what they say.
  *
- * Both run in the page. Nothing of the picture leaves it.
+ * The stored answer to the first picture is drawn at once. The models come
+ * when the reader comes near; then every change runs them, in the page.
+ * Nothing of the picture leaves it.
  */
 import { makeBoard } from "./board.mjs";
 import { loadModel } from "./client.mjs";
 import { chooser, make, slider } from "./dom.mjs";
-import { paintFrame, paintGrid, paintMap, paintPicture } from "./draw.mjs";
+import {
+  drawingOf,
+  paintCover,
+  paintFrame,
+  paintLink,
+  paintMap,
+  paintPicture,
+  prepare,
+} from "./draw.mjs";
 import { picturePicker, resize } from "./pictures.mjs";
 import { entropy, ranking, shares } from "./numbers.mjs";
+import { readView, viewAddress } from "./view.mjs";
 
 const MODELS = new URL("./models/models.json", import.meta.url);
-/** A patch that looks everywhere alike has 1, and this is the brightest. */
-const BRIGHTEST = 8;
+const FIRST = new URL("./models/first.json", import.meta.url);
+/** Side of the picture that the models see, in pixels. */
+const SIDE = 32;
+/** So many times an even share, and more, is the brightest. */
+const BRIGHTEST = 6;
+/** Targets that a line leads to, and classes that are listed. */
+const LINKS = 5;
+const LISTED = 5;
+const MINI = 48;
+const SEEN = 96;
+/** How far away, in pixels, the reader is near. */
+const NEAR = "600px";
+const COLOURS = { vit: "#0072b2", sl: "#d55e00" };
 const MASKS = {
   trained: "as trained",
   on: "on in both",
@@ -30,11 +52,12 @@ export async function start(figure) {
 }
 
 class Explorer {
-  /** What the reader has chosen. */
+  /** What the reader has chosen, and what a pointer is over. */
   picture = null;
   place = [3, 3];
-  block = 0;
+  over = null;
   head = "mean";
+  headOver = null;
   mask = "trained";
   temperature = 1;
   /** Whether an answer is being computed, and whether it is out of date. */
@@ -44,21 +67,107 @@ class Explorer {
   constructor(figure, models, classes) {
     this.figure = figure;
     this.classes = classes;
+    const { depth, num_heads: heads, image_size, patch_size } = models[0].config;
+    Object.assign(this, { depth, heads, side: image_size / patch_size });
+    this.block = depth - 1;
+    const view = readView(location.hash, this);
+    this.wanted = view;
+    if (view) {
+      const { place, block, head } = view;
+      Object.assign(this, { place, block, head });
+    }
     this.columns = models.map((model) => new Column(this, model));
-    this.seen = makeBoard("What both models see", (...at) => this.move(...at));
-    this.status = make("p.live-note", { role: "status" });
+    this.seen = make("canvas", {
+      role: "img",
+      "aria-label": "The picture as the models see it",
+    });
+    this.table = make("tbody");
+    this.truth = make("p.live-note");
+    this.status = make("p.live-note.live-says", { role: "status" });
     this.problem = make("p.live-problem", { role: "alert", hidden: true });
-    this.controls = make("div.live-controls", { hidden: true });
     this.picker = picturePicker((picture) => this.show(picture), figure);
   }
 
   async begin() {
+    this.figure.classList.add("live-attention");
+    this.figure.setAttribute("aria-label", "The attention explorer");
+    this.figure.setAttribute("aria-busy", "true");
+    this.figure.append(
+      this.picker.element,
+      make(
+        "div.live-main",
+        {},
+        make(
+          "div.live-pair",
+          {},
+          ...this.columns.map(({ element }) => element),
+        ),
+        this.answers(),
+        make("div.live-steer", {}, this.scale(), this.settings()),
+      ),
+      this.problem,
+      make(
+        "div.live-foot",
+        {},
+        this.status,
+        this.loader(),
+        (this.link = make(
+          "button.live-quiet",
+          { type: "button", onclick: () => this.copyLink() },
+          "Copy link to this view",
+        )),
+      ),
+      this.more(),
+    );
+    const [stored] = await Promise.all([
+      this.stored(),
+      this.picker.first(this.wanted?.picture),
+    ]);
+    if (stored?.picture === this.picture?.name) {
+      stored.answers.forEach((answer, i) => {
+        this.columns[i].answer ??= decode(answer, this);
+      });
+      this.draw();
+      this.announce();
+    }
+    this.setBusy(this.busy);
+    if (this.wanted) requestAnimationFrame(() => this.figure.scrollIntoView());
+    this.whenNear(() => this.load());
+  }
+
+  /** The answers that came with the page, or null. */
+  async stored() {
+    try {
+      const answer = await fetch(FIRST);
+      return answer.ok ? await answer.json() : null;
+    } catch {
+      return null; // the models will answer
+    }
+  }
+
+  /** Wait until the reader is near; with Save-Data, until the button is. */
+  whenNear(act) {
+    if (navigator.connection?.saveData) {
+      this.button.hidden = false;
+      return;
+    }
+    const watch = new IntersectionObserver(
+      (entries) => {
+        if (!entries.some(({ isIntersecting }) => isIntersecting)) return;
+        watch.disconnect();
+        act();
+      },
+      { rootMargin: NEAR },
+    );
+    watch.observe(this.figure);
+  }
+
+  loader() {
     const total = this.columns.reduce((sum, { model }) => sum + model.bytes, 0);
-    const megabytes = (total / 1e6).toFixed(1);
     this.button = make(
       "button",
-      { type: "button", onclick: () => this.load(total) },
-      `Load both models (${megabytes} MB) and run them here`,
+      { type: "button", hidden: true, onclick: () => this.load() },
+      `Load both models (${(total / 1e6).toFixed(1)} MB) and run them here`,
     );
     this.progress = make("progress", {
       max: total,
@@ -66,38 +175,11 @@ class Explorer {
       hidden: true,
       "aria-label": "Download of the models",
     });
-    this.figure.setAttribute("aria-label", "The attention explorer");
-    this.figure.append(
-      make("p.live-title", {}, "The attention explorer"),
-      this.picker.element,
-      this.button,
-      this.progress,
-      this.problem,
-      this.controls,
-      make(
-        "div.live-columns.live-main",
-        {},
-        make(
-          "div",
-          {},
-          make("p.live-name", {}, "Picture"),
-          this.seen.element,
-          make(
-            "p.live-note",
-            {},
-            "The 32 x 32 pixels that the models see. Choose a patch: click, " +
-              "or use the arrow keys.",
-          ),
-        ),
-        ...this.columns.map(({ element }) => element),
-      ),
-      this.status,
-    );
-    await this.picker.first("rocket");
+    return make("div.live-loader", {}, this.button, this.progress);
   }
 
   /** Download the models; afterwards every change runs them. */
-  async load(total) {
+  async load() {
     this.button.disabled = true;
     this.problem.hidden = true;
     this.progress.hidden = false;
@@ -116,70 +198,163 @@ class Explorer {
       );
     } catch (cause) {
       this.tell(`${cause.message} You can try again.`);
+      this.button.hidden = false;
       this.button.disabled = false;
       return;
     } finally {
       this.progress.hidden = true;
     }
     this.button.hidden = true;
-    this.addControls();
+    for (const input of this.needRunners) input.disabled = false;
     await this.run();
   }
 
-  addControls() {
-    const { depth, num_heads: heads } = this.columns[0].runner.config;
-    this.block = depth - 1;
-    const redraw = (name) => (value) => {
-      this[name] = value;
-      this.draw();
-    };
+  /** The block, and what only running models can change. */
+  settings() {
+    const { depth } = this;
     const rerun = (name, convert) => (value) => {
       this[name] = convert(value);
       this.run();
     };
-    const headNames = { mean: "mean of all" };
-    for (let head = 0; head < heads; head++) headNames[head] = `${head + 1}`;
-    const blocks = { min: 1, max: depth, step: 1, value: depth };
+    const blocks = { min: 1, max: depth, step: 1, value: this.block + 1 };
     const powers = { min: -2, max: 2, step: 0.25, value: 0 };
     const times = (power) =>
       power === 0 ? "as trained" : `× ${(2 ** power).toFixed(2)}`;
-    this.controls.append(
-      slider("Block", blocks, (value) => `${value} of ${depth}`, (value) =>
-        redraw("block")(value - 1),
-      ).element,
-      chooser("Head", headNames, "mean", redraw("head")),
-      slider("Temperature", powers, times, rerun("temperature", (x) => 2 ** x))
-        .element,
-      chooser(
-        "Diagonal mask",
-        MASKS,
-        "trained",
-        rerun("mask", (name) => name),
-      ),
+    const block = slider(
+      "Block",
+      blocks,
+      (value) => `${value} of ${depth}`,
+      (value) => this.set({ block: value - 1 }),
+    ).element;
+    const temperature = slider(
+      "Temperature",
+      powers,
+      times,
+      rerun("temperature", (power) => 2 ** power),
+    ).element;
+    const mask = chooser(
+      "Diagonal mask",
+      MASKS,
+      "trained",
+      rerun("mask", (name) => name),
+    );
+    this.needRunners = [temperature, mask].map((element) =>
+      element.querySelector("input, select"),
+    );
+    for (const input of this.needRunners) input.disabled = true;
+    return make("div.live-controls", {}, block, temperature, mask);
+  }
+
+  /** What brightness and colours mean. */
+  scale() {
+    return make(
+      "div.live-scale",
+      {},
+      make("span.live-bar-bright", { "aria-hidden": "true" }),
+      make("span.live-bar-map", { "aria-hidden": "true" }),
       make(
-        "p.live-note",
+        "span.live-ticks",
         {},
-        "Yellow patches get 8 times an even share or more, dark ones next to " +
-          "nothing. Each model was trained with one setting of the mask and " +
-          "with its own temperatures: with others you see how it answers to " +
-          "what training never showed it, not how a model trained so would.",
+        make("span", {}, "ignored"),
+        make("span.live-even", {}, "even share"),
+        make("span", {}, `${BRIGHTEST} × even`),
       ),
     );
-    this.controls.hidden = false;
+  }
+
+  /** What both models take the picture for. */
+  answers() {
+    const heads = this.columns.map(({ model }) =>
+      make(
+        "th",
+        { scope: "col" },
+        make(`span.live-swatch.live-${model.variant}`),
+        model.title,
+      ),
+    );
+    const name = make("th", { scope: "col" }, "They say");
+    return make(
+      "div.live-answers",
+      {},
+      make(
+        "table",
+        { "aria-label": "The likeliest classes" },
+        make("thead", {}, make("tr", {}, name, ...heads)),
+        this.table,
+      ),
+      make(
+        "div.live-seen",
+        {},
+        this.seen,
+        make(
+          "div",
+          {},
+          this.truth,
+          make("p.live-note", {}, `They see ${SIDE} x ${SIDE} pixels.`),
+        ),
+      ),
+    );
+  }
+
+  more() {
+    const right = this.columns
+      .map(({ model }) => `${model.title} ${(100 * model.top1).toFixed(1)} %`)
+      .join(", ");
+    return make(
+      "details",
+      {},
+      make("summary", {}, "How to read and steer it"),
+      make(
+        "p",
+        {},
+        "The framed patch looks at the others: the brighter they are, the " +
+          "more of its attention they get. Lines lead to the five that get " +
+          "most. Move over a picture to look with another patch, click or " +
+          "tap to keep it; the arrow keys move it too. The small maps are " +
+          "the heads of this block: choose one.",
+      ),
+      make(
+        "p",
+        {},
+        "Each model was trained with one setting of the mask and with its " +
+          "own temperatures: with others you see how it answers to what " +
+          "training never showed it, not how a model trained so would.",
+      ),
+      make("p", {}, `Correct on the test images: ${right}.`),
+    );
   }
 
   show(picture) {
-    this.picture = resize(picture, 32);
+    this.picture = {
+      ...picture,
+      pixels: resize(picture, SIDE),
+      drawing: drawingOf(picture.pixels, picture.side),
+    };
     for (const column of this.columns) column.answer = null;
+    paintPicture(prepare(this.seen, SEEN), SEEN, this.picture.pixels, SIDE);
+    const { truth, name } = picture;
+    this.truth.textContent = truth
+      ? `It is: ${truth}.`
+      : name
+        ? "None of their hundred classes."
+        : "Is it one of their hundred classes?";
+    this.link.disabled = !name;
+    this.link.title = name ? "" : "A link can name the book's pictures only.";
     this.draw();
     this.run();
   }
 
+  /** Pin a patch. */
   move(row, column) {
-    this.place = [row, column];
-    this.draw();
+    this.set({ place: [row, column], over: null });
     clearTimeout(this.waiting);
     this.waiting = setTimeout(() => this.announce(), PAUSE);
+  }
+
+  /** Show another patch, block or head. */
+  set(changes) {
+    Object.assign(this, changes);
+    this.draw();
   }
 
   /** Ask both models; if something changes meanwhile, ask again. */
@@ -199,7 +374,9 @@ class Explorer {
           temperature: this.temperature,
         };
         const answers = await Promise.all(
-          this.columns.map(({ runner }) => runner.run(this.picture, options)),
+          this.columns.map(({ runner }) =>
+            runner.run(this.picture.pixels, options),
+          ),
         );
         answers.forEach((answer, i) => (this.columns[i].answer = answer));
         this.draw();
@@ -217,29 +394,47 @@ class Explorer {
     this.figure.setAttribute("aria-busy", busy);
   }
 
+  /** The patch that looks now: the one below the pointer, or the pinned. */
+  get looking() {
+    return this.over ?? this.place;
+  }
+
   draw() {
-    const [patch, side] = this.grid();
-    this.seen.count = side;
-    this.seen.place = this.place;
-    this.seen.draw((context, size) => {
-      paintPicture(context, size, this.picture, 32);
-      paintGrid(context, size, side);
-      this.frame(context, size);
+    if (!this.picture) return;
+    for (const column of this.columns) column.draw();
+    this.showClasses();
+  }
+
+  /** The classes that either model finds likely, with both models' shares. */
+  showClasses() {
+    const said = this.columns.map(({ answer }) =>
+      answer ? shares(answer.logits) : null,
+    );
+    if (!said.every(Boolean)) {
+      const row = () => make("tr", {}, make("th", {}, " "));
+      this.table.replaceChildren(...Array.from({ length: LISTED }, row));
+      return;
+    }
+    const larger = said[0].map((share, i) => Math.max(share, said[1][i]));
+    const rows = ranking(larger, LISTED).map(([index]) => {
+      const name = this.classes[index];
+      const correct = name === this.picture.truth;
+      const head = make("th", { scope: "row" }, name);
+      if (correct) {
+        const mark = { role: "img", "aria-label": "correct" };
+        head.append(" ", make("span.live-right", mark, "✓"));
+      }
+      const cells = said.map((each, i) =>
+        make(
+          "td",
+          {},
+          `${(100 * each[index]).toFixed(1)} %`,
+          bar(each[index], this.columns[i].model.variant),
+        ),
+      );
+      return make("tr", {}, head, ...cells);
     });
-    for (const column of this.columns) column.draw(patch, side);
-  }
-
-  /** The chosen patch's index, and the patches on a side. */
-  grid() {
-    const config = this.columns[0].runner?.config;
-    const side = config ? config.image_size / config.patch_size : 8;
-    return [this.place[0] * side + this.place[1], side];
-  }
-
-  frame(context, size) {
-    const cell = size / this.grid()[1];
-    const [row, column] = this.place;
-    paintFrame(context, column * cell, row * cell, cell);
+    this.table.replaceChildren(...rows);
   }
 
   announce() {
@@ -248,6 +443,17 @@ class Explorer {
     this.status.textContent = [`Row ${row}, column ${column}.`, ...words]
       .filter(Boolean)
       .join(" ");
+  }
+
+  async copyLink() {
+    const address = viewAddress(location, { ...this, ...this.picture });
+    history.replaceState(null, "", address);
+    try {
+      await navigator.clipboard.writeText(address);
+      this.status.textContent = "The link is copied.";
+    } catch {
+      this.status.textContent = `Copy it from here: ${address}`;
+    }
   }
 
   tell(problem) {
@@ -264,58 +470,122 @@ class Column {
   constructor(explorer, model) {
     this.explorer = explorer;
     this.model = model;
-    this.board = makeBoard(`Where the ${model.title} looks`, (...at) =>
-      explorer.move(...at),
+    this.board = makeBoard(
+      `Where the ${model.title} looks`,
+      (...at) => explorer.move(...at),
+      (at) => explorer.set({ over: at }),
     );
-    this.spread = make("tbody");
-    this.classes = make("tbody");
-    const top1 = (100 * model.top1).toFixed(1);
+    this.spread = make("p.live-note.live-spread");
+    this.heads = ["mean", ...Array(explorer.heads).keys()].map((head) =>
+      this.mini(head),
+    );
     this.element = make(
       "div",
-      { hidden: true },
-      make("p.live-name", {}, model.title),
+      {},
+      make(
+        "p.live-name",
+        {},
+        make(`span.live-swatch.live-${model.variant}`),
+        model.title,
+      ),
       this.board.element,
       make(
-        "table",
-        { "aria-label": `Entropy of the ${model.title}'s attention` },
-        this.spread,
+        "div.live-heads",
+        { role: "group", "aria-label": `Heads of the ${model.title}` },
+        ...this.heads.map(({ button }) => button),
       ),
-      make(
-        "table",
-        { "aria-label": `The five likeliest classes of the ${model.title}` },
-        this.classes,
-      ),
-      make("p.live-note", {}, `Right on ${top1} % of the test images.`),
+      this.spread,
     );
   }
 
-  draw(patch, side) {
-    this.element.hidden = !this.answer;
-    if (!this.answer) return;
-    const { block, head, picture } = this.explorer;
-    const rows = this.rows(block, patch, side);
-    const chosen = head === "mean" ? rows : [rows[head]];
-    const even = side * side;
-    const map = Array.from({ length: even }, (_, key) => {
-      const sum = chosen.reduce((total, row) => total + row[key], 0);
-      return ((sum / chosen.length) * even) / BRIGHTEST;
-    });
-    this.board.count = side;
-    this.board.place = this.explorer.place;
-    this.board.draw((context, size) => {
-      context.filter = "grayscale(1)";
-      paintPicture(context, size, picture, 32);
-      context.filter = "none";
-      paintMap(context, size, map, side, 0.75);
-      this.explorer.frame(context, size);
-    });
-    this.showSpread(chosen, side);
-    this.showClasses();
+  /** A small map of one head, or of the mean of all, to choose it by. */
+  mini(head) {
+    const { explorer } = this;
+    const words = head === "mean" ? "all" : `${head + 1}`;
+    const canvas = make("canvas", { "aria-hidden": "true" });
+    const preview = (over) => (event) => {
+      if (event.pointerType === "mouse") explorer.set({ headOver: over });
+    };
+    const button = make(
+      "button",
+      {
+        type: "button",
+        "aria-label": `${this.model.title}, ${
+          head === "mean" ? "mean of all heads" : `head ${words}`
+        }`,
+        onclick: () => explorer.set({ head }),
+        onpointerenter: preview(head),
+        onpointerleave: preview(null),
+      },
+      canvas,
+      words,
+    );
+    return { head, canvas, button };
   }
 
-  /** How each head shares out the patch's attention: heads x patches. */
-  rows(block, patch, side) {
-    const { num_heads: heads } = this.runner.config;
+  draw() {
+    const { explorer, board } = this;
+    const { side, picture, looking, place } = explorer;
+    const head = explorer.headOver ?? explorer.head;
+    const weights = this.answer && this.weights(head, looking);
+    Object.assign(board, { count: side, place });
+    board.draw((context, size) => {
+      context.imageSmoothingQuality = "high";
+      context.drawImage(picture.drawing, 0, 0, size, size);
+      if (weights) {
+        paintCover(context, size, weights.map(brightness), side);
+        this.links(context, size, weights, looking);
+      }
+      const frame = ([row, column]) => {
+        const cell = size / side;
+        paintFrame(context, column * cell, row * cell, cell);
+      };
+      if (explorer.over) {
+        context.globalAlpha = 0.5;
+        frame(place);
+        context.globalAlpha = 1;
+      }
+      frame(looking);
+    });
+    for (const { head: each, canvas, button } of this.heads) {
+      button.setAttribute("aria-pressed", each === explorer.head);
+      if (!this.answer) continue;
+      const values = this.weights(each, looking).map(brightness);
+      paintMap(prepare(canvas, MINI), MINI, values, side);
+    }
+    this.showSpread(head, looking);
+  }
+
+  /** Lines from the patch that looks to those that it looks at most. */
+  links(context, size, weights, from) {
+    const { side } = this.explorer;
+    const cell = size / side;
+    const middle = (row, column) => [
+      (column + 0.5) * cell,
+      (row + 0.5) * cell,
+    ];
+    const best = ranking(weights, LINKS).filter(([, weight]) => weight > 0);
+    for (const [key, weight] of best.reverse()) {
+      const to = middle(Math.floor(key / side), key % side);
+      const part = weight / best.at(-1)[1];
+      paintLink(context, middle(...from), to, part, COLOURS[this.model.variant]);
+    }
+  }
+
+  /** How a patch shares out its attention, by a head or by all of them. */
+  weights(head, [row, column]) {
+    const { side } = this.explorer;
+    const rows = this.rows(row * side + column);
+    if (head !== "mean") return Array.from(rows[head]);
+    return Array.from(
+      { length: side * side },
+      (_, key) => rows.reduce((sum, each) => sum + each[key], 0) / rows.length,
+    );
+  }
+
+  /** The same by every head: heads x patches. */
+  rows(patch) {
+    const { block, heads, side } = this.explorer;
     const weights = this.answer.attention[block];
     const count = Math.sqrt(weights.length / heads);
     const others = count - side * side; // a class token stands in front
@@ -326,29 +596,24 @@ class Column {
   }
 
   /** Entropies of the chosen heads: of the chosen patch, and of all. */
-  showSpread(chosen, side) {
-    const { block, head } = this.explorer;
-    const all = Array.from({ length: side * side }, (_, patch) => {
-      const rows = this.rows(block, patch, side);
+  showSpread(head, [row, column]) {
+    if (!this.answer) {
+      this.spread.textContent = " ";
+      return;
+    }
+    const { side } = this.explorer;
+    const chosen = (patch) => {
+      const rows = this.rows(patch);
       return head === "mean" ? rows : [rows[head]];
-    });
+    };
     const mean = (rows) =>
-      rows.reduce((sum, row) => sum + entropy(row), 0) / rows.length;
-    const most = Math.log(side * side);
-    const bars = [
-      ["Entropy here", mean(chosen)],
-      ["Entropy, all", mean(all.flat())],
-    ].map(([name, nats]) => bar(name, nats / most, `${nats.toFixed(2)} nats`));
-    this.spread.replaceChildren(...bars);
-  }
-
-  showClasses() {
-    const best = ranking(shares(this.answer.logits), 5);
-    const bars = best.map(([index, share]) => {
-      const name = this.explorer.classes[index];
-      return bar(name, share, `${(100 * share).toFixed(1)} %`);
-    });
-    this.classes.replaceChildren(...bars);
+      rows.reduce((sum, each) => sum + entropy(each), 0) / rows.length;
+    const here = mean(chosen(row * side + column));
+    const all = mean(
+      Array.from({ length: side * side }, (_, patch) => chosen(patch)).flat(),
+    );
+    this.spread.textContent =
+      `Entropy ${here.toFixed(2)} nats (mean ${all.toFixed(2)})`;
   }
 
   inWords() {
@@ -359,15 +624,34 @@ class Column {
   }
 }
 
-/** A row of a table: a name, a bar as long as the part of 1, and words. */
-function bar(name, part, words) {
-  const filled = make("span", { "aria-hidden": "true" });
-  filled.style.width = `${100 * part}%`;
-  return make(
-    "tr",
-    {},
-    make("th", { scope: "row" }, name),
-    make("td.live-bar", {}, filled),
-    make("td.live-number", {}, words),
+/** From a weight to a brightness between 0 and 1. */
+function brightness(weight, _, weights) {
+  return Math.min(Math.sqrt((weight * weights.length) / BRIGHTEST), 1);
+}
+
+/**
+ * A stored answer. Its weights are bytes q in base64, each (q / 255) ** 2 but
+ * for rounding: rows are made to sum to 1 again.
+ */
+function decode({ logits, attention }, { depth, heads }) {
+  const bytes = Uint8Array.from(atob(attention), (c) => c.charCodeAt(0));
+  const weights = Float32Array.from(bytes, (q) => (q / 255) ** 2);
+  const length = weights.length / depth;
+  const count = Math.sqrt(length / heads);
+  for (let start = 0; start < weights.length; start += count) {
+    const row = weights.subarray(start, start + count);
+    const sum = row.reduce((total, weight) => total + weight, 0);
+    for (let i = 0; i < count; i++) row[i] /= sum;
+  }
+  const blocks = Array.from({ length: depth }, (_, block) =>
+    weights.subarray(block * length, (block + 1) * length),
   );
+  return { logits, attention: blocks };
+}
+
+/** A bar as long as the part of 1. */
+function bar(part, variant) {
+  const filled = make(`span.live-${variant}`);
+  filled.style.width = `${100 * part}%`;
+  return make("span.live-share", { "aria-hidden": "true" }, filled);
 }

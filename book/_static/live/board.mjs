@@ -20,21 +20,23 @@ export const SIZE = 384;
  *
  * @param {string} label what it shows
  * @param {function(number, number)} onMove is told the new row and column
+ * @param {function(?[number, number])} [onOver] is told the row and column
+ *     below a mouse, and null when it leaves
  * @returns {{element: Node, draw: function, count: number}} `count`, to be
  *     set, is the number of patches on a side; `place` the [row, column] that
- *     moves start from. `draw(paint)` prepares the canvas and calls
+ *     moves start from; `size` the side of the drawing. `draw(paint)` prepares the canvas and calls
  *     `paint(context, size)`.
  */
-export function makeBoard(label, onMove) {
+export function makeBoard(label, onMove, onOver) {
   const canvas = make("canvas.live-board", {
     tabIndex: 0,
     role: "application",
     "aria-label": `${label}. The arrow keys move the patch.`,
   });
-  const board = { element: canvas, count: 1, place: [0, 0], draw };
+  const board = { element: canvas, count: 1, place: [0, 0], size: SIZE, draw };
 
   function draw(paint) {
-    paint(prepare(canvas, SIZE), SIZE);
+    paint(prepare(canvas, board.size), board.size);
   }
 
   function move(row, column) {
@@ -60,17 +62,23 @@ export function makeBoard(label, onMove) {
     }
     event.preventDefault();
   });
-  const point = (event) => {
+  const below = (event) => {
     const box = canvas.getBoundingClientRect();
-    const patch = (at, side) => Math.floor((at / side) * board.count);
-    move(
+    const patch = (at, side) => {
+      const place = Math.floor((at / side) * board.count);
+      return Math.min(Math.max(place, 0), board.count - 1);
+    };
+    return [
       patch(event.clientY - box.top, box.height),
       patch(event.clientX - box.left, box.width),
-    );
+    ];
   };
-  canvas.addEventListener("click", point);
+  canvas.addEventListener("click", (event) => move(...below(event)));
   canvas.addEventListener("pointermove", (event) => {
-    if (event.pointerType === "mouse" && event.buttons === 1) point(event);
+    if (event.pointerType !== "mouse") return;
+    if (event.buttons === 1) move(...below(event));
+    else onOver?.(below(event));
   });
+  canvas.addEventListener("pointerleave", () => onOver?.(null));
   return board;
 }

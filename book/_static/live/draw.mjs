@@ -1,25 +1,25 @@
 /* Paint pictures, grids and heat maps on a canvas. */
 
-/** The colours of matplotlib's viridis at 0, 1/8, ... 1. */
-const VIRIDIS = [
-  [68, 1, 84],
-  [71, 44, 122],
-  [59, 81, 139],
-  [44, 113, 142],
-  [33, 144, 141],
-  [39, 173, 129],
-  [92, 200, 99],
-  [170, 220, 50],
-  [253, 231, 37],
+/** The colours of matplotlib's cividis at 0, 1/8, ... 1. */
+const CIVIDIS = [
+  [0, 34, 78],
+  [26, 56, 111],
+  [67, 78, 108],
+  [97, 101, 111],
+  [125, 124, 120],
+  [155, 148, 118],
+  [188, 174, 108],
+  [222, 201, 88],
+  [254, 232, 56],
 ];
 
 /** The colour for a value between 0 and 1, as [red, green, blue]. */
-export function viridis(value) {
-  const last = VIRIDIS.length - 1;
+export function cividis(value) {
+  const last = CIVIDIS.length - 1;
   const place = Math.min(Math.max(value, 0), 1) * last;
   const low = Math.min(Math.floor(place), last - 1);
-  return VIRIDIS[low].map((from, c) =>
-    Math.round(from + (place - low) * (VIRIDIS[low + 1][c] - from)),
+  return CIVIDIS[low].map((from, c) =>
+    Math.round(from + (place - low) * (CIVIDIS[low + 1][c] - from)),
   );
 }
 
@@ -33,8 +33,7 @@ export function viridis(value) {
 export function prepare(canvas, size) {
   const scale = Math.max(1, window.devicePixelRatio || 1);
   canvas.width = canvas.height = Math.round(size * scale);
-  const context = canvas.getContext("2d");
-  if (!context) throw new Error("This browser gives no canvas to draw on.");
+  const context = contextOf(canvas);
   context.setTransform(scale, 0, 0, scale, 0, 0);
   return context;
 }
@@ -45,31 +44,88 @@ export function prepare(canvas, size) {
  * @param {ArrayLike<number>} pixels side * side * 3, on 0..255
  */
 export function paintPicture(context, size, pixels, side) {
+  context.imageSmoothingEnabled = false;
+  context.drawImage(drawingOf(pixels, side), 0, 0, size, size);
+}
+
+function contextOf(canvas) {
+  const context = canvas.getContext("2d");
+  if (!context) throw new Error("This browser gives no canvas to draw on.");
+  return context;
+}
+
+/** A drawing of a picture, to be scaled into others. */
+export function drawingOf(pixels, side) {
   const data = new ImageData(side, side);
   for (let from = 0, to = 0; from < pixels.length; from += 3, to += 4) {
     for (let c = 0; c < 3; c++) data.data[to + c] = pixels[from + c];
     data.data[to + 3] = 255;
   }
-  const small = document.createElement("canvas");
-  small.width = small.height = side;
-  small.getContext("2d").putImageData(data, 0, 0);
-  context.imageSmoothingEnabled = false;
-  context.drawImage(small, 0, 0, size, size);
+  const canvas = document.createElement("canvas");
+  canvas.width = canvas.height = side;
+  contextOf(canvas).putImageData(data, 0, 0);
+  return canvas;
+}
+
+/** What covers a part of a picture that is not seen. */
+export const COVER = [20, 22, 34];
+
+/**
+ * Cover each of count x count squares by what it lacks.
+ *
+ * @param {ArrayLike<number>} values 0 where a square is covered wholly, 1
+ *     where it is clear
+ */
+export function paintCover(context, size, values, count) {
+  const cover = COVER.join(" ");
+  paintSquares(context, size, count, (i) => `rgb(${cover} / ${1 - values[i]})`);
+}
+
+/** A heat map of count x count squares, of values between 0 and 1. */
+export function paintMap(context, size, values, count) {
+  const colour = (i) => `rgb(${cividis(values[i]).join(" ")})`;
+  paintSquares(context, size, count, colour);
+}
+
+/** Fill count x count squares, each with a colour by its index. */
+function paintSquares(context, size, count, colour) {
+  const scale = context.canvas.width / size;
+  // On whole pixels of the screen, or a seam would show between squares.
+  const edges = Array.from(
+    { length: count + 1 },
+    (_, i) => Math.round((i * size * scale) / count) / scale,
+  );
+  for (let y = 0; y < count; y++) {
+    for (let x = 0; x < count; x++) {
+      const [left, top] = [edges[x], edges[y]];
+      context.fillStyle = colour(y * count + x);
+      context.fillRect(left, top, edges[x + 1] - left, edges[y + 1] - top);
+    }
+  }
 }
 
 /**
- * Lay a heat map of count x count squares over what is there.
+ * A line from one point to another, the thicker the more it stands for.
  *
- * @param {ArrayLike<number>} values between 0 and 1, row by row
- * @param {number} opacity of the map
+ * @param {[number, number]} from x and y
+ * @param {[number, number]} to x and y
+ * @param {number} part between 0 and 1
  */
-export function paintMap(context, size, values, count, opacity) {
-  const cell = size / count;
-  for (let i = 0; i < values.length; i++) {
-    const [red, green, blue] = viridis(values[i]);
-    context.fillStyle = `rgb(${red} ${green} ${blue} / ${opacity})`;
-    const [y, x] = [Math.floor(i / count), i % count];
-    context.fillRect(x * cell, y * cell, cell, cell);
+export function paintLink(context, from, to, part, colour) {
+  const width = 1 + 3 * part;
+  for (const [style, line] of [
+    ["rgb(255 255 255 / 0.9)", width + 2],
+    [colour, width],
+  ]) {
+    context.strokeStyle = context.fillStyle = style;
+    context.lineWidth = line;
+    context.beginPath();
+    context.moveTo(...from);
+    context.lineTo(...to);
+    context.stroke();
+    context.beginPath();
+    context.arc(...to, line / 2 + 2, 0, 2 * Math.PI);
+    context.fill();
   }
 }
 
@@ -101,52 +157,50 @@ export function paintFrame(context, left, top, width, height = width) {
 }
 
 /**
- * Dashed frames around some squares, but for what lies in the first of them.
+ * A picture that is dark but for some squares.
  *
- * @param {{top: number, left: number}[]} windows their corners, in pixels
+ * @param {HTMLCanvasElement} drawing of the picture
+ * @param {number} dim what is left of the colours outside
+ * @param {{top: number, left: number}[]} windows the squares, in pixels
  * @param {number} length of their sides, in pixels
- * @param {number} side of the whole square, in pixels
+ * @param {number} side of the picture, in pixels
  */
-export function paintWindows(context, size, windows, length, side) {
+export function paintSpotlight(
+  context,
+  size,
+  drawing,
+  dim,
+  windows,
+  length,
+  side,
+) {
   const pixel = size / side;
-  const square = ({ top, left }) =>
-    context.rect(left * pixel, top * pixel, length * pixel, length * pixel);
-  const [first, ...others] = windows;
+  context.imageSmoothingEnabled = false;
+  context.drawImage(drawing, 0, 0, size, size);
+  context.fillStyle = `rgb(0 0 0 / ${1 - dim})`;
+  context.fillRect(0, 0, size, size);
   context.save();
   context.beginPath();
-  context.rect(0, 0, size, size);
-  square(first);
-  context.clip("evenodd");
-  context.setLineDash([3, 3]);
-  context.beginPath();
-  others.forEach(square);
-  strokeTwice(context, [2.5, 1], () => context.stroke());
+  for (const { top, left } of windows) {
+    context.rect(left * pixel, top * pixel, length * pixel, length * pixel);
+  }
+  context.clip();
+  context.drawImage(drawing, 0, 0, size, size);
   context.restore();
 }
 
-/**
- * A line around all pixels that are chosen.
- *
- * @param {ArrayLike<number>} chosen side * side, 0 for a pixel that is not
- */
-export function paintOutline(context, size, chosen, side) {
-  const pixel = size / side;
-  const has = (y, x) =>
-    y >= 0 && y < side && x >= 0 && x < side && chosen[y * side + x] > 0;
-  context.beginPath();
-  for (let y = 0; y <= side; y++) {
-    for (let x = 0; x <= side; x++) {
-      if (has(y, x) !== has(y - 1, x)) {
-        context.moveTo(x * pixel, y * pixel);
-        context.lineTo((x + 1) * pixel, y * pixel);
-      }
-      if (has(y, x) !== has(y, x - 1)) {
-        context.moveTo(x * pixel, y * pixel);
-        context.lineTo(x * pixel, (y + 1) * pixel);
-      }
-    }
+/** A frame of a colour on white, its line in the middle of the edge. */
+export function paintEdge(context, left, top, side, colour, width, dash = []) {
+  for (const [style, line, dashes] of [
+    ["#fff", width + 1.5, []],
+    [colour, width, dash],
+  ]) {
+    context.setLineDash(dashes);
+    context.strokeStyle = style;
+    context.lineWidth = line;
+    context.strokeRect(left, top, side, side);
   }
-  strokeTwice(context, [3, 1.5], () => context.stroke());
+  context.setLineDash([]);
 }
 
 /**

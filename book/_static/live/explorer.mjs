@@ -5,24 +5,16 @@
 import { makeBoard } from "./board.mjs";
 import { chooser, make, slider } from "./dom.mjs";
 import {
-  paintFrame,
+  drawingOf,
+  paintEdge,
   paintGrid,
-  paintOutline,
   paintPadding,
-  paintPicture,
-  paintWindows,
+  paintSpotlight,
   prepare,
 } from "./draw.mjs";
-import { fieldOf, shiftOf } from "./field.mjs";
+import { areasOf, fieldOf, shiftOf, windowsOf } from "./field.mjs";
 import { picturePicker, resize } from "./pictures.mjs";
-import {
-  ALL_DIRECTIONS,
-  CARDINAL,
-  DIAGONAL,
-  OFFSETS,
-  patchify,
-  shiftImage,
-} from "./pixels.mjs";
+import { ALL_DIRECTIONS, CARDINAL, DIAGONAL, OFFSETS } from "./pixels.mjs";
 
 /** The chapters' picture, and its side there. */
 const PICTURE = "pavilion";
@@ -35,8 +27,25 @@ const DIRECTIONS = {
   cardinal: { title: "4 cardinal", names: CARDINAL },
   eight: { title: "all 8", names: ALL_DIRECTIONS },
 };
+/** Of the patch, and of each direction's window and crop: Okabe and Ito's. */
+const BLUE = "#0072b2";
+const COLOURS = {
+  "left-up": "#d55e00",
+  "left-down": "#e69f00",
+  "right-up": "#009e73",
+  "right-down": "#cc79a7",
+  left: "#56b4e9",
+  right: "#f0e442",
+  up: "#8c6d31",
+  down: "#999999",
+};
 /** Chapter 1 knows no shifts yet. */
 const PATCHES_ONLY = "live-patches-1";
+/** A patch of sky at the roof's edge. */
+const EDGE = [2, 4];
+/** Side of the board, and milliseconds that the copies take to slide out. */
+const BOARD = 480;
+const SLIDE = 2400;
 /** What the numbers of a token may be. */
 const PARTS = {
   pixels: "from pixels",
@@ -65,20 +74,21 @@ const PAUSE = 500;
  */
 export async function start(figure, still) {
   const directions = still.src.includes(PATCHES_ONLY) ? "none" : "diagonal";
-  await new Explorer(figure, directions).begin();
+  const part = directions === "none" ? [1, 2] : [0, 1];
+  await new Explorer(figure, directions, part).begin();
 }
 
 class Explorer {
   /** Grey until there is a picture. */
   pixels = new Float32Array(SIDE * SIDE * CHANNELS).fill(128);
   patchSize = 6;
-  /** The shift as a part of the patch: so many pixels of so many. */
-  part = [1, 2];
-  place = [2, 4];
+  place = EDGE;
+  /** The shift while the copies slide, in pixels; else null. */
+  sliding = null;
 
-  constructor(figure, directions) {
-    this.figure = figure;
-    this.directions = directions;
+  /** `part` is the shift as a part of the patch: so many pixels of so many. */
+  constructor(figure, directions, part) {
+    Object.assign(this, { figure, directions, part });
     this.board = makeBoard("The pixels that a token sees", (...at) =>
       this.move(at),
     );
@@ -88,6 +98,13 @@ class Explorer {
       (pixels) => this.partInWords(pixels),
       (pixels) => this.set({ part: [pixels, this.patchSize] }),
     );
+    this.board.size = BOARD;
+    this.play = make(
+      "button.live-quiet",
+      { type: "button", onclick: () => this.slideOut() },
+      "Play: slide the copies out",
+    );
+    this.big = make("p.live-big", { "aria-hidden": "true" });
     this.status = make("p.live-says", { role: "status" });
     this.counts = make("tbody");
     this.bar = make("div.live-parts", { "aria-hidden": "true" });
@@ -141,6 +158,8 @@ class Explorer {
         make(
           "div.live-token",
           {},
+          this.big,
+          this.play,
           this.status,
           make("table.live-counts", { "aria-label": "Counts" }, this.counts),
           this.bar,
@@ -163,9 +182,12 @@ class Explorer {
 
   /** Change what is cut or how, and draw it anew. */
   set(changes) {
+    cancelAnimationFrame(this.next);
+    this.sliding = null;
     Object.assign(this, changes);
     const { names } = DIRECTIONS[this.directions];
     this.shift.element.hidden = names.length === 0;
+    this.play.hidden = this.big.hidden = names.length === 0;
     this.shift.set(this.range());
     this.setting = {
       side: SIDE,
@@ -173,13 +195,8 @@ class Explorer {
       shift: shiftOf(this.patchSize, this.part),
       directions: names,
     };
-    this.layers = [this.layer("original", this.pixels, [0, 0])];
-    for (const name of names) {
-      const { shift } = this.setting;
-      const moved = shiftImage(this.pixels, SIDE, CHANNELS, shift, name);
-      const offset = OFFSETS[name].map((steps) => steps * shift);
-      this.layers.push(this.layer(name, moved, offset));
-    }
+    this.drawing = drawingOf(this.pixels, SIDE);
+    this.layers = ["original", ...names].map((name) => this.layer(name));
     this.legend.textContent = LEGENDS[names.length ? "several" : "one"];
     this.copies.replaceChildren(
       this.legend,
@@ -188,13 +205,44 @@ class Explorer {
     this.update();
   }
 
+  /** Let the copies slide from the patch's place to half a patch away. */
+  slideOut() {
+    const part = [1, 2];
+    const end = shiftOf(this.patchSize, part);
+    if (matchMedia("(prefers-reduced-motion: reduce)").matches) {
+      this.set({ part });
+      return;
+    }
+    this.set({ part: [0, 1] });
+    let begun;
+    const step = (now) => {
+      begun ??= now;
+      const done = Math.min((now - begun) / SLIDE, 1);
+      if (done === 1) {
+        this.set({ part });
+        return;
+      }
+      this.sliding = end * done * done * (3 - 2 * done);
+      this.shift.set({ ...this.range(), value: Math.floor(this.sliding) });
+      this.update();
+      this.next = requestAnimationFrame(step);
+    };
+    this.next = requestAnimationFrame(step);
+  }
+
   move(place) {
     this.place = place;
     this.update();
   }
 
   update() {
-    this.field = fieldOf(this.setting, ...this.place);
+    const { setting, place, sliding } = this;
+    this.field = fieldOf(setting, ...place);
+    if (sliding !== null) {
+      const windows = windowsOf({ ...setting, shift: sliding }, ...place);
+      Object.assign(this.field, { windows });
+      Object.assign(this.field, areasOf(windows, setting.patchSize, SIDE));
+    }
     this.draw();
     this.count();
     clearTimeout(this.waiting);
@@ -219,67 +267,61 @@ class Explorer {
     );
   }
 
-  /** The picture or a copy of it: its pixels, its patches, its drawings. */
-  layer(name, pixels, [down, right]) {
-    const { patchSize } = this;
+  /** The picture or a copy of it, and its drawings. */
+  layer(name) {
     const drawing = (label) =>
       make("canvas", { role: "img", "aria-label": label });
     const whole = drawing(`${name}, with the patch framed`);
     const patch = drawing(`The patch in ${name}, enlarged`);
+    const colour = COLOURS[name] ?? BLUE;
+    patch.style.borderColor = colour;
+    const caption = make("figcaption", {}, name);
     return {
-      pixels,
       whole,
       patch,
-      patches: patchify(pixels, SIDE, CHANNELS, patchSize),
-      /** Where the picture lies in the frame; around it is padding. */
-      content: { top: down, left: right, side: SIDE },
-      element: make(
-        "figure",
-        {},
-        make("figcaption", {}, name),
-        whole,
-        patch,
-      ),
+      colour,
+      element: make("figure", {}, caption, whole, patch),
     };
   }
 
   draw() {
-    const { patchSize, field, place, board } = this;
+    const { patchSize, place, board, drawing } = this;
+    const { windows } = this.field;
     const count = SIDE / patchSize;
     const [top, left] = place.map((at) => at * patchSize);
-    const frame = (context, size) => {
+    const outline = (context, size, window, colour, width) => {
       const scale = size / SIDE;
-      frameAround(context, size, top * scale, left * scale, patchSize * scale);
+      const [x, y] = [window.left * scale, window.top * scale];
+      paintEdge(context, x, y, patchSize * scale, colour, width);
     };
-    const dimmed = this.pixels.map(
-      (value, i) => value * (field.reads[Math.floor(i / CHANNELS)] ? 1 : DIM),
-    );
     Object.assign(board, { count, place });
     board.draw((context, size) => {
-      paintPicture(context, size, dimmed, SIDE);
+      paintSpotlight(context, size, drawing, DIM, windows, patchSize, SIDE);
       paintGrid(context, size, count);
-      paintOutline(context, size, field.reads, SIDE);
-      paintWindows(context, size, field.windows, patchSize, SIDE);
-      frame(context, size);
+      windows.forEach((window, i) => {
+        if (i) outline(context, size, window, this.layers[i].colour, 2);
+      });
+      outline(context, size, windows[0], BLUE, 3);
     });
-    const index = place[0] * count + place[1];
-    const length = patchSize ** 2 * CHANNELS;
-    for (const { whole, patch, pixels, patches, content } of this.layers) {
-      const picture = prepare(whole, SMALL);
-      paintPicture(picture, SMALL, pixels, SIDE);
-      paintPadding(picture, SMALL, content, SIDE);
-      paintGrid(picture, SMALL, count);
-      frame(picture, SMALL);
-      const part = prepare(patch, SMALL);
-      const own = patches.subarray(index * length, (index + 1) * length);
-      paintPicture(part, SMALL, own, patchSize);
-      const within = {
-        top: content.top - top,
-        left: content.left - left,
+    this.layers.forEach(({ whole, patch, colour }, i) => {
+      // The copy's content moved against its window.
+      const content = {
+        top: top - windows[i].top,
+        left: left - windows[i].left,
         side: SIDE,
       };
-      paintPadding(part, SMALL, within, patchSize);
-    }
+      const picture = prepare(whole, SMALL);
+      paintMoved(picture, SMALL, drawing, content, SIDE);
+      paintGrid(picture, SMALL, count);
+      outline(picture, SMALL, { top, left }, colour, 2.5);
+      const part = prepare(patch, SMALL);
+      const within = {
+        top: -windows[i].top,
+        left: -windows[i].left,
+        side: SIDE,
+      };
+      paintMoved(part, SMALL, drawing, within, patchSize);
+    });
   }
 
   /** What the numbers of the token are: three counts and their sum. */
@@ -294,13 +336,18 @@ class Explorer {
     const size = this.patchSize;
     const side = SIDE / size;
     const pictures = this.layers.length;
-    const { all, ...parts } = this.numbers();
+    const { all, ...exact } = this.numbers();
+    const parts = Object.fromEntries(
+      Object.entries(exact).map(([name, number]) => [name, Math.abs(Math.round(number))]),
+    );
+    const seen = Math.round(this.field.seen);
+    this.big.textContent = plural(seen, "pixel");
     const factors =
       `${size} x ${size} x ${CHANNELS} channels` +
       (pictures > 1 ? ` x ${pictures} pictures` : "");
     const rows = [
       [[`Tokens, ${side} x ${side}`], side ** 2],
-      [["Pixels seen"], this.field.seen],
+      [["Pixels seen"], seen],
       [["Numbers per token", make("small.live-note", {}, factors)], all],
     ];
     if (pictures > 1) {
@@ -326,6 +373,7 @@ class Explorer {
   }
 
   announce() {
+    if (this.sliding !== null) return;
     const [row, column] = this.place.map((at) => at + 1);
     const { all, padding } = this.numbers();
     const sees = `Row ${row}, column ${column}: the token sees ${plural(
@@ -339,11 +387,15 @@ class Explorer {
   }
 }
 
-/** A frame around a patch, which stays within the drawing. */
-function frameAround(context, size, top, left, side) {
-  const [x, y] = [left, top].map((at) => Math.max(at - 2, 0));
-  const [right, bottom] = [left, top].map((at) => Math.min(at + side + 2, size));
-  paintFrame(context, x, y, right - x, bottom - y);
+/** A moved picture, as much of it as a square shows; the rest is hatched. */
+function paintMoved(context, size, drawing, content, side) {
+  const scale = size / side;
+  const [x, y, length] = [content.left, content.top, content.side].map(
+    (pixels) => pixels * scale,
+  );
+  context.imageSmoothingEnabled = false;
+  context.drawImage(drawing, x, y, length, length);
+  paintPadding(context, size, content, side);
 }
 
 function greatestDivisor(a, b) {

@@ -25,12 +25,7 @@ export function shiftOf(patchSize, [pixels, patch]) {
  *     places that show none
  */
 export function fieldOf({ side, patchSize, shift, directions }, row, column) {
-  const still = [0, 0];
-  const offsets = [still, ...directions.map((name) => OFFSETS[name])];
-  const windows = offsets.map(([down, right]) => ({
-    top: row * patchSize - down * shift,
-    left: column * patchSize - right * shift,
-  }));
+  const windows = windowsOf({ patchSize, shift, directions }, row, column);
   const reads = new Uint8Array(side * side);
   let [seen, padding] = [0, 0];
   for (const { top, left } of windows) {
@@ -42,4 +37,45 @@ export function fieldOf({ side, patchSize, shift, directions }, row, column) {
     }
   }
   return { windows, reads, seen, padding };
+}
+
+/**
+ * The same as areas, for a shift that is between two pixels.
+ *
+ * @param {{top: number, left: number}[]} windows their corners, in pixels
+ * @param {number} length of their sides, in pixels
+ * @param {number} side of the picture, in pixels
+ * @returns {{seen: number, padding: number}} the area that the windows cover
+ *     of the picture, and what of all windows lies outside
+ */
+export function areasOf(windows, length, side) {
+  const within = (at) => Math.min(Math.max(at, 0), side);
+  const cuts = (key) => {
+    const ends = windows.flatMap((each) => [each[key], each[key] + length]);
+    return [...new Set(ends.map(within))].sort((a, b) => a - b);
+  };
+  const covers = ({ top, left }, y, x) =>
+    y >= top && y < top + length && x >= left && x < left + length;
+  const [ys, xs] = [cuts("top"), cuts("left")];
+  let seen = 0;
+  let inside = 0;
+  for (let i = 0; i + 1 < ys.length; i++) {
+    for (let j = 0; j + 1 < xs.length; j++) {
+      const area = (ys[i + 1] - ys[i]) * (xs[j + 1] - xs[j]);
+      const times = windows.filter((each) => covers(each, ys[i], xs[j])).length;
+      if (times) seen += area;
+      inside += times * area;
+    }
+  }
+  return { seen, padding: windows.length * length ** 2 - inside };
+}
+
+/** Where a patch and its shifted copies look, by a shift in pixels. */
+export function windowsOf({ patchSize, shift, directions }, row, column) {
+  const still = [0, 0];
+  const offsets = [still, ...directions.map((name) => OFFSETS[name])];
+  return offsets.map(([down, right]) => ({
+    top: row * patchSize - down * shift,
+    left: column * patchSize - right * shift,
+  }));
 }

@@ -7,7 +7,9 @@
 
 /** The module of each figure, by the name of its still picture's file. */
 const FIGURES = {
+  "live-hero": "./hero.mjs",
   "live-patches": "./explorer.mjs",
+  "live-tokens": "./tokens.mjs",
   "live-attention": "./attention.mjs",
 };
 

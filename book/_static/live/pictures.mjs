@@ -1,14 +1,53 @@
 /* Pictures to look at: samples, and the reader's own, which stays here. */
 import { make, uniqueId } from "./dom.mjs";
 
-/** In `pictures/`, whose README names sources and licences. */
+/**
+ * In `pictures/`, whose README names sources and licences. `truth` is what is
+ * to be seen, as CIFAR-100 names it; "" if none of its classes is.
+ */
 export const SAMPLES = [
-  { name: "flower", title: "Dahlia", credit: "vultilion, CC BY 2.0" },
-  { name: "pavilion", title: "Pavilion", credit: "danielbuechele, CC BY 2.0" },
-  { name: "rocket", title: "Rocket", credit: "SpaceX, public domain" },
-  { name: "cup", title: "Cup", credit: "Rachel Michetti, CC0" },
-  { name: "cat", title: "Cat", credit: "Stefan van der Walt, CC0" },
-  { name: "astronaut", title: "Astronaut", credit: "NASA, public domain" },
+  {
+    name: "raccoon",
+    title: "Raccoon",
+    credit: "public-domain-image.com",
+    truth: "raccoon",
+  },
+  {
+    name: "rocket",
+    title: "Rocket",
+    credit: "SpaceX, public domain",
+    truth: "rocket",
+  },
+  {
+    name: "astronaut",
+    title: "Astronaut",
+    credit: "NASA, public domain",
+    truth: "woman",
+  },
+  {
+    name: "launch",
+    title: "Launch site",
+    credit: "SpaceX, public domain",
+    truth: "rocket",
+  },
+  {
+    name: "flower",
+    title: "Dahlia",
+    credit: "vultilion, CC BY 2.0",
+    truth: "",
+  },
+  {
+    name: "cat",
+    title: "Cat",
+    credit: "Stefan van der Walt, CC0",
+    truth: "",
+  },
+  {
+    name: "pavilion",
+    title: "Pavilion",
+    credit: "danielbuechele, CC BY 2.0",
+    truth: "",
+  },
 ];
 
 const MEGA = 1e6;
@@ -127,12 +166,15 @@ function cover(i, from, side) {
 }
 
 /**
- * Thumbnails of the samples, and a button for the reader's own picture.
+ * Thumbnails of the samples, and ways to bring the reader's own picture: a
+ * file, a drop, the clipboard and, on a phone, the camera.
  *
- * @param {function({side, pixels, title})} onPicture is told each choice
+ * @param {function({side, pixels, title, name, truth})} onPicture is told each
+ *     choice; `name` and `truth` are undefined for the reader's own
  * @param {HTMLElement} target where a picture may be dropped
  * @returns {{element: Node, first: function}} `first(name)` chooses a sample,
- *     the first without a name, and resolves when `onPicture` has been told
+ *     the first without a name or with an unknown one, and resolves when
+ *     `onPicture` has been told
  */
 export function picturePicker(onPicture, target) {
   const group = uniqueId("picture");
@@ -142,14 +184,14 @@ export function picturePicker(onPicture, target) {
   let asked = 0;
   let shown; // the radio button of the picture on show
 
-  async function choose(radio, load, title, note) {
+  async function choose(radio, load, about, note) {
     const turn = ++asked;
     problem.hidden = true;
     try {
       const picture = await readPicture(await load());
       if (turn !== asked) return false; // the reader has chosen again
-      credit.textContent = `${title}: ${note}.`;
-      onPicture({ ...picture, title });
+      credit.textContent = `${about.title}: ${note}.`;
+      onPicture({ ...picture, ...about });
       shown = radio;
       shown.checked = true;
       return true;
@@ -164,16 +206,23 @@ export function picturePicker(onPicture, target) {
   }
 
   /** A small picture to choose by: its elements, and a way to choose it. */
-  function thumb(url, title, note, load) {
-    const pick = () => choose(radio, load, title, note);
+  function thumb(url, about, note, load) {
+    const pick = () => choose(radio, load, about, note);
     const radio = make("input", { type: "radio", name: group, onchange: pick });
-    const image = make("img", { src: url, alt: title, title });
+    const { title } = about;
+    const image = make("img", {
+      src: url,
+      alt: title,
+      title,
+      width: 48,
+      height: 48,
+    });
     return { radio, label: make("label.live-thumb", {}, radio, image), pick };
   }
 
-  const thumbs = SAMPLES.map(({ name, title, credit }) => {
+  const thumbs = SAMPLES.map(({ name, title, credit, truth }) => {
     const url = new URL(`./pictures/${name}.webp`, import.meta.url);
-    return thumb(url, title, credit, async () => {
+    return thumb(url, { name, title, truth }, credit, async () => {
       const answer = await fetch(url).catch(() => ({ ok: false }));
       if (!answer.ok) {
         throw new Error(`The picture "${title}" could not be loaded.`);
@@ -185,7 +234,8 @@ export function picturePicker(onPicture, target) {
   async function take(file) {
     const url = URL.createObjectURL(file);
     const note = "your picture, which does not leave this page";
-    const { radio, label, pick } = thumb(url, file.name, note, () => file);
+    const about = { title: file.name };
+    const { radio, label, pick } = thumb(url, about, note, () => file);
     if (!(await pick())) {
       URL.revokeObjectURL(url);
       return;
@@ -196,41 +246,66 @@ export function picturePicker(onPicture, target) {
     radio.checked = true;
   }
 
-  const input = make("input", {
-    type: "file",
-    accept: "image/*",
-    onchange: () => {
-      if (input.files[0]) take(input.files[0]);
-      input.value = ""; // the same file may be chosen again
-    },
-  });
-  target.addEventListener("dragover", (event) => event.preventDefault());
-  target.addEventListener("drop", (event) => {
-    event.preventDefault();
-    const [file] = event.dataTransfer.files;
-    if (file) take(file);
-  });
+  /** A button to choose a file by, or with `capture` to take a photograph. */
+  function opener(words, more, settings) {
+    const input = make("input", {
+      type: "file",
+      accept: "image/*",
+      ...settings,
+      onchange: () => {
+        if (input.files[0]) take(input.files[0]);
+        input.value = ""; // the same file may be chosen again
+      },
+    });
+    const text = make("span", {}, words, make("small", {}, more));
+    return make("label.live-file", {}, text, input);
+  }
+
+  listen(target, take);
+  const camera = opener("Camera", "Take a photo", { capture: "environment" });
+  camera.classList.add("live-camera");
   const element = make(
     "fieldset.live-pictures",
     {},
     make("legend", {}, "Picture"),
     ...thumbs.map(({ label }) => label),
     own,
-    make(
-      "label.live-file",
-      {},
-      make(
-        "span",
-        {},
-        "Your own, or drop one here",
-        make("small", {}, "It stays on this page"),
-      ),
-      input,
-    ),
+    opener("Your own: choose, drop, paste", "It stays on this page"),
+    camera,
     credit,
     problem,
   );
-  const first = (wanted = SAMPLES[0].name) =>
-    thumbs[SAMPLES.findIndex(({ name }) => name === wanted)].pick();
+  const first = (wanted) =>
+    thumbs[
+      Math.max(
+        SAMPLES.findIndex(({ name }) => name === wanted),
+        0,
+      )
+    ].pick();
   return { element, first };
+}
+
+/** Take what is dropped on an element, or pasted while it is to be seen. */
+function listen(target, take) {
+  const over = (is) => target.classList.toggle("live-over", is);
+  target.addEventListener("dragover", (event) => {
+    event.preventDefault();
+    over(true);
+  });
+  target.addEventListener("dragleave", (event) => {
+    if (!target.contains(event.relatedTarget)) over(false);
+  });
+  target.addEventListener("drop", (event) => {
+    event.preventDefault();
+    over(false);
+    const [file] = event.dataTransfer.files;
+    if (file) take(file);
+  });
+  document.addEventListener("paste", (event) => {
+    const { top, bottom } = target.getBoundingClientRect();
+    const [file] = event.clipboardData?.files ?? [];
+    if (!file || top > innerHeight || bottom < 0) return;
+    event.preventDefault();
+    take(file);
+  });
 }
