@@ -97,7 +97,7 @@ test-all: test .venv/checks
 PRE ?=
 WITH ?=
 upgrade: .venv/checks
-	$(BIN)/python book/tools/drift.py upgrade $(if $(PRE),--pre) \
+	$(BIN)/python book/tools/drift.py upgrade $(if $(call on,$(PRE)),--pre) \
 	    $(if $(WITH),--with $(WITH))
 
 # Every chapter as Colab would run it, with its versions. Some, or the oldest
@@ -164,7 +164,7 @@ badges: .venv/ready
 
 # Commit and tag a release; nothing is pushed: make release VERSION=0.2.0
 release: .venv/ready
-	$(BIN)/python book/tools/release.py prepare $(VERSION)
+	$(BIN)/python book/tools/release.py prepare $(call quoted,$(VERSION))
 
 # Pin requirements.txt afresh from the group `book` in pyproject.toml.
 lock: .venv/checks

@@ -17,7 +17,6 @@ MEGABYTE = 1_000_000
 #: The README says so. Nearly all of it are records and weights.
 LIMIT = 8 * MEGABYTE
 TRAIN = """\
-from pathlib import Path
 import vitsd_helpers
 from vitsd_helpers.training.recipes import get_recipe
 from vitsd_helpers.evidence.records import read_records
