@@ -251,7 +251,7 @@ def show_model(config: ViTConfig):
         else:
             _box(axis, row, name, -2.5, 2.5)
         if row:
-            _arrow(axis, (0, row - 0.75), (0, row - 0.3))
+            _arrow(axis, (0, row - 0.65), (0, row - 0.38))
         axis.text(-3.4, row, size, ha="right", va="center")
     block = plt.Rectangle((-3.1, 3.36), 6.7, 6.03, fill=False, ls="--")
     block.set(edgecolor=BLUE, linewidth=1.5)
@@ -262,8 +262,8 @@ def show_model(config: ViTConfig):
     return axis
 
 
-def _box(axis, row, text, left, right, colour=AXIS):
-    outline = plt.Rectangle((left, row - 0.3), right - left, 0.6, fill=False)
+def _box(axis, row, text, left, right, colour=INK):
+    outline = plt.Rectangle((left, row - 0.38), right - left, 0.76, fill=False)
     outline.set(edgecolor=colour, linewidth=1.5)
     axis.add_patch(outline)
     style = {"color": colour, "ha": "center", "va": "center"}
