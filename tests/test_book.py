@@ -1,6 +1,8 @@
 """The book as a whole: notebooks, links, badges, alt text, layout."""
 
 import ast
+import base64
+import io
 import re
 import subprocess
 import tomllib
@@ -8,11 +10,14 @@ from pathlib import Path
 
 import address
 import nbformat
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 import notebooks as tool
-from conftest import solutions
+from conftest import figures, solutions
+from vitsd_helpers.display import plots
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -79,6 +84,35 @@ def test_every_figure_has_alt_text(path):
         if any("image/png" in o.get("data", {}) for o in cell.outputs):
             image = cell.metadata.get("mystnb", {}).get("image", {})
             assert len(image.get("alt", "")) > 30, cell.source
+
+
+def drawn(path: Path):
+    """Every figure of a notebook, and whether its cell says "chart"."""
+    for cell in code_cells(path):
+        image = cell.metadata.get("mystnb", {}).get("image", {})
+        for png in figures(cell.outputs):
+            picture = Image.open(io.BytesIO(base64.b64decode(png)))
+            chart = image.get("classes") == "chart"
+            yield chart, picture.convert("RGBA")
+
+
+@each_notebook
+def test_figures_have_the_columns_width(path):
+    widths = {picture.width for _, picture in drawn(path)}
+    assert widths <= {round(150 * plots.WIDTH)}
+
+
+@each_notebook
+def test_no_photograph_is_a_chart(path):
+    """A dark page turns charts round: a photograph would be a negative.
+
+    Told by the colours: a chart has a few and their edges.
+    """
+    for chart, picture in drawn(path):
+        pixels = np.asarray(picture)
+        solid = pixels[pixels[..., 3] > 200][:, :3]
+        colours = len(np.unique(solid // 32, axis=0))
+        assert colours <= 24 if chart else colours >= 15
 
 
 def code_lines(path: Path) -> list[str]:

@@ -2,8 +2,8 @@
 
 The directive ``{bench} PART`` shows one part of every record in
 `book/results/bench/`, the devices one after another: a section of
-`bench_record.SECTIONS` as table and figure, or "goals", "kernels" or
-"origin". Without a record it says how to make one.
+`bench_record.SECTIONS` as table and figure, or "headline", "goals",
+"kernels" or "origin". Without a record it says how to make one.
 """
 
 import os
@@ -14,16 +14,26 @@ import bench_record
 import matplotlib.pyplot as plt
 from docutils import nodes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 from records import RecordsDirective
 from sphinx.util.docutils import SphinxDirective
 
-from vitsd_helpers.plots import COLOURS, GREY, STYLES, set_style
+from vitsd_helpers.display.plots import (
+    AXIS,
+    BLUE,
+    GREEN,
+    INK,
+    ORANGE,
+    PINK,
+    panels,
+    set_style,
+)
 
-#: How the backends look: colour and marker. The reference is grey.
+#: How the backends look: colour and marker. The reference is a dark diamond.
 LOOKS = {
-    "torch": (COLOURS[1], "s"),
-    "tensorflow": (COLOURS[0], "o"),
-    "jax": (COLOURS[2], "^"),
+    "torch": (ORANGE, "s"),
+    "tensorflow": (BLUE, "o"),
+    "jax": (GREEN, "^"),
 }
 WAITING = "This machine's figures wait for a record: make bench writes one."
 UNMEASURED = "The record of this machine does not have this part yet."
@@ -39,13 +49,13 @@ def draw_rates(record: dict, section: str) -> tuple[Figure, str]:
     """Images a second of a section's contenders, and the alt text."""
     members = [c for c in record["contenders"] if c["section"] == section]
     references = {c["reference"] for c in members}
-    figure, axis = plt.subplots(figsize=(6.4, 0.8 + 0.34 * len(members)))
+    figure, axis = panels(height=0.9 + 0.32 * len(members))
     for row, c in enumerate(members):
         spread = bench_record.rate(c)
         colour, marker = LOOKS[c["backend"]]
         if c["name"] in references:
-            colour, marker = GREY, "D"
-            axis.axvline(spread.median, color=GREY, lw=1, ls=":")
+            colour, marker = INK, "D"
+            axis.axvline(spread.median, color=AXIS, lw=1, ls=":")
         axis.errorbar(
             spread.median,
             row,
@@ -61,7 +71,7 @@ def draw_rates(record: dict, section: str) -> tuple[Figure, str]:
     axis.set_yticks(range(len(members)), labels)
     axis.invert_yaxis()
     axis.set_xlim(left=0)
-    axis.set_xlabel("images per second")
+    axis.set_xlabel("images/s")
     rates = [bench_record.rate(c).median for c in members]
     said = ", ".join(
         f"{label} {rate:.0f}"
@@ -73,10 +83,11 @@ def draw_rates(record: dict, section: str) -> tuple[Figure, str]:
 def draw_growth(record: dict) -> tuple[Figure, str]:
     """Milliseconds for an image over each size, and the alt text."""
     members = [c for c in record["contenders"] if c["section"] == "growth"]
-    figure, axes = plt.subplots(1, 3, figsize=(7.2, 2.9), sharey=True)
+    figure, axes = panels(1, 3, 2.9, sharey=True)
     said = []
-    lines = zip(axes, GROWTH.items(), COLOURS, STYLES, strict=False)
-    for axis, (word, (label, size)), colour, style in lines:
+    looks = (BLUE, "-"), (GREEN, "--"), (PINK, "-.")
+    lines = zip(axes, GROWTH.items(), looks, strict=True)
+    for axis, (word, (label, size)), (colour, style) in lines:
         some = sorted(
             (c for c in members if c["name"].split("-")[1] in (word, "base")),
             key=size,
@@ -90,6 +101,7 @@ def draw_growth(record: dict) -> tuple[Figure, str]:
         pairs = zip(sizes, times, strict=True)
         said += [f"{label} {x}: {y:.1f} ms" for x, y in pairs]
     axes[0].set_ylabel("ms for an image")
+    axes[0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes[0].yaxis.set_major_formatter("{x:g}")
     return figure, f"Training time for an image: {', '.join(said)}."
 
@@ -101,11 +113,18 @@ class BenchDirective(SphinxDirective):
         part = self.arguments[0]
         make = {
             "goals": self.goals,
+            "headline": self.headline,
             "kernels": self.kernels,
             "origin": self.origin,
         }.get(part)
         if make is None and part not in bench_record.SECTIONS:
-            known = ["goals", "kernels", "origin", *bench_record.SECTIONS]
+            known = [
+                "goals",
+                "headline",
+                "kernels",
+                "origin",
+                *bench_record.SECTIONS,
+            ]
             raise self.error(f"no part {part!r}: choose from {known}")
         records = bench_record.read()
         self.env.note_reread()
@@ -140,7 +159,7 @@ class BenchDirective(SphinxDirective):
         figure.savefig(path)
         plt.close(figure)
         uri = Path(os.path.relpath(path, self.env.srcdir)).as_posix()
-        return nodes.image(uri=f"/{uri}", alt=alt)
+        return nodes.image(uri=f"/{uri}", alt=alt, classes=["chart"])
 
     @staticmethod
     def goals(record: dict) -> list:
@@ -150,6 +169,29 @@ class BenchDirective(SphinxDirective):
         header = ("training", "goal, times", "reached", "")
         rows = [header, *(goal.row for goal in found)]
         return [RecordsDirective.table(rows)]
+
+    @staticmethod
+    def headline(record: dict) -> list:
+        """How our SL-ViT trains beside vit-pytorch's, in a sentence."""
+        found = {
+            c["backend"]: bench_record.ratio(record, c["name"], c["reference"])
+            for c in record["contenders"]
+            if c["section"] == "train"
+            and c["name"].startswith("sl-train-")
+            and not c["name"].endswith("graph")
+        }
+        said = [
+            f"{ratio.median:.2f} with {backend}"
+            for backend, ratio in found.items()
+            if ratio
+        ]
+        if not said:
+            return []
+        text = (
+            f"On {record['device']} our SL-ViT trains so many times as many "
+            f"images a second as vit-pytorch's: {', '.join(said)}."
+        )
+        return [nodes.paragraph(text=text)]
 
     @staticmethod
     def kernels(record: dict) -> list:

@@ -18,13 +18,12 @@ from PIL import Image
 from vitsd_helpers import patchify, shift_images
 from vitsd_helpers.data import load_photo
 from vitsd_helpers.patches import DIAGONAL, OFFSETS
-from vitsd_helpers.plots import COLOURS
 
 FILE = Path(__file__).parents[1] / "_static" / "card.png"
 WIDTH, HEIGHT, DPI = 1200, 630, 100
 COLOURS_IN_FILE = 256
 PAPER, INK = "#ffffff", "#23263a"
-BLUE, ORANGE = COLOURS[:2]
+BLUE, ORANGE = "#0072b2", "#d55e00"  # Okabe and Ito's
 
 PHOTO, SIDE, PATCH = "china.jpg", 480, 80
 COLUMNS = SIDE // PATCH

@@ -23,12 +23,12 @@ from browser import FLAGS, NAMES, serve
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-from vitsd_helpers.plots import GREY
-
 ROOT = Path(__file__).parents[2]
 STILLS = ROOT / "book" / "_static" / "stills"
 #: So high that the page's header need not cover a part of any figure.
 VIEWPORT = {"width": 1280, "height": 2400}
+#: Shows on light and on dark pages.
+GREY = "#7d7d7d"
 MOST_BYTES = 60_000
 COLOURS = 256
 #: Of them, those for the soft edges of letters.
