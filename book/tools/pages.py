@@ -127,7 +127,8 @@ def mend(soup: BeautifulSoup) -> None:
     for entry in soup.select("[role=doc-biblioentry], .citation-list"):
         del entry["role"]
     for output in soup.select("div.cell_output"):
-        if output.get_text().strip() == SAME:
+        marked = "same-numbers" in output["class"]
+        if output.get_text().strip() == SAME and not marked:
             output["class"].append("same-numbers")
     sidebar = soup.select_one("#pst-primary-sidebar")
     if sidebar:
