@@ -146,7 +146,8 @@ def test_every_wing_is_packaged():
     packaged = set(settings["tool"]["setuptools"]["packages"])
     folders = {path.parent for path in PACKAGE.rglob("__init__.py")}
     names = {".".join(f.relative_to(ROOT).parts) for f in folders}
-    assert packaged - {"vitsd_helpers.results"} == names
+    code = {name for name in packaged if ".results" not in name}
+    assert code == names
 
 
 @pytest.mark.parametrize("name", vitsd_helpers.__all__)

@@ -251,7 +251,9 @@ def test_resumed_run_says_from_where(data, tmp_path, capsys):
     first, *lines = capsys.readouterr().out.splitlines()
     assert first.startswith("goes on from epoch 2 of 3, checkpoint ")
     assert first.endswith("epoch-000002.ckpt")
-    assert len(lines) == 1 and lines[0].startswith("3/3 loss ")
+    # On a busy machine signs of life come between.
+    assert lines[-1].startswith("3/3 loss ")
+    assert not any(line.startswith(("1/", "2/")) for line in lines)
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
