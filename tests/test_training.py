@@ -431,3 +431,19 @@ def test_labels_are_those_of_cifar100():
     data = load_data("cifar100")
     np.testing.assert_array_equal(labels, data.y_test)
     assert names == data.class_names
+
+
+def test_a_study_that_is_not_complete_is_not_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(pages, "FOLDER", tmp_path)
+    path = records.results_folder() / "laptop-sl-seed0.json"
+    for folder in ("studies", "incoming"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "incoming" / path.name).write_text(path.read_text())
+    assert pages.of_recipe("laptop") == []
+    with pytest.raises(ValueError, match="no record laptop-sl-seed0"):
+        pages.find("laptop-sl-seed0")
+    assert not read_records(tmp_path)
+    kept = tmp_path / "studies" / path.name
+    kept.write_text(path.read_text())
+    assert [found for found, _ in pages.of_recipe("laptop")] == [kept]
+    assert set(read_records(tmp_path)) == {"laptop-sl-seed0"}

@@ -29,9 +29,15 @@ from vitsd_helpers.training.recipes import VARIANTS
 FOLDER = Path(__file__).parents[1] / "results"
 
 
+def admitted(pattern: str) -> list[Path]:
+    """Files below the results, but for studies that are not complete yet."""
+    found = sorted(FOLDER.rglob(pattern))
+    return [p for p in found if p.relative_to(FOLDER).parts[0] != "incoming"]
+
+
 def find(name: str) -> Path:
     """The file of a record, by its name without the ending."""
-    paths = sorted(FOLDER.rglob(f"{name}.json"))
+    paths = admitted(f"{name}.json")
     if not paths:
         raise ValueError(f"there is no record {name}.json in book/results")
     return paths[0]
@@ -46,7 +52,7 @@ def of_recipe(recipe: str) -> list[tuple[Path, dict]]:
     """All finished records of a recipe, by model and seed."""
     found = [
         (path, json.loads(path.read_text()))
-        for path in FOLDER.rglob(f"{recipe}-*.json")
+        for path in admitted(f"{recipe}-*.json")
     ]
     order = list(VARIANTS)
     return sorted(
@@ -239,7 +245,7 @@ class OverviewDirective(SphinxDirective):
 
 class WaitingDirective(SphinxDirective):
     def run(self):
-        names = {path.stem for path in FOLDER.rglob("*.json")}
+        names = {path.stem for path in admitted("*.json")}
         items = nodes.bullet_list()
         for study, runs in STUDIES.items():
             missing = [r for r in runs if record_name(*r) not in names]
