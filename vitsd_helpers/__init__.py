@@ -5,6 +5,7 @@ runs. The names below are imported on first use: what needs no Keras, such as
 the list of recipes, does not wait for it.
 """
 
+import sys
 from importlib import import_module
 
 #: The one place: the package's metadata and CITATION.cff follow.
@@ -58,3 +59,8 @@ def __getattr__(name: str):
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+# With Keras there, a saved model finds the classes of its layers.
+if "keras" in sys.modules:
+    import_module(".model", __name__)
