@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from vitsd_helpers.data import CIFAR100_FILES
+from vitsd_helpers.readers.cifar100 import CIFAR100_FILES
 
 ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.skipif(
@@ -46,7 +46,7 @@ def book(tmp_path_factory) -> Path:
         os.utime(folder / name, (0, 0))
     (folder / ".venv").symlink_to(ROOT / ".venv")
     git(folder, "init", "-q")
-    git(folder, "add", ".", ":!.venv")
+    git(folder, "add", ".")
     git(folder, "commit", "-qm", "All")
     return folder
 
@@ -76,7 +76,7 @@ def make(book: Path, *arguments: str, **changes: str) -> tuple[int, str]:
     process = start(book, *arguments, **changes)
     output, _ = process.communicate(timeout=120)
     assert "Traceback" not in output
-    assert git(book, "status", "--porcelain") == "?? .venv\n"
+    assert git(book, "status", "--porcelain") == ""
     return process.returncode, output
 
 
@@ -244,7 +244,6 @@ def test_finished_run_is_published(book, forged):
     assert process.returncode == 0, output
     changed = git(book, "status", "--porcelain").split()[1::2]
     assert set(changed) == {
-        ".venv",
         "book/results/laptop-sl-seed0.json",
         "book/runs/05_laptop.ipynb",
     }
@@ -319,7 +318,7 @@ def test_studies_are_stopped_quietly_with_all_their_children(book, tmp_path):
     assert "0 of 30 runs ended, 30 left." in output
     assert "The same command goes on" in output
     assert not children()
-    assert git(book, "status", "--porcelain") == "?? .venv\n"
+    assert git(book, "status", "--porcelain") == ""
 
 
 def test_another_python_is_refused_not_ignored(book, tmp_path):

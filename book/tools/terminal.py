@@ -31,18 +31,18 @@ def command(main: Callable[[], None], goes_on: str = "") -> None:
 
 def check_data(name: str) -> None:
     """Raise FileNotFoundError if CIFAR-100 is not where it should be."""
-    from vitsd_helpers import data
+    from vitsd_helpers.readers import cifar100
 
-    folder = os.environ.get(data.DATA_DIR_VARIABLE)
+    folder = os.environ.get(cifar100.DATA_DIR_VARIABLE)
     if name != "cifar100" or not folder:
         return
     root = Path(folder).expanduser()
-    for file, (size, _) in data.CIFAR100_FILES.items():
-        places = (root / data.CIFAR100_FOLDER / file, root / file)
+    for file, (size, _) in cifar100.CIFAR100_FILES.items():
+        places = (root / cifar100.CIFAR100_FOLDER / file, root / file)
         if not any(p.is_file() and p.stat().st_size == size for p in places):
             raise FileNotFoundError(
-                f"{data.DATA_DIR_VARIABLE}={folder} does not hold CIFAR-100's "
-                f"file {file!r} of {size:,} bytes: unpack "
-                f"{data.CIFAR100_URL} there, or unset the variable to have "
-                "it downloaded."
+                f"{cifar100.DATA_DIR_VARIABLE}={folder} does not hold "
+                f"CIFAR-100's file {file!r} of {size:,} bytes: unpack "
+                f"{cifar100.CIFAR100_URL} there, or unset the variable to "
+                "have it downloaded."
             )

@@ -10,7 +10,6 @@ import pickle
 import tarfile
 from pathlib import Path
 
-import keras
 import numpy as np
 
 CIFAR100_URL = "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz"
@@ -72,6 +71,8 @@ def _reader(data_dir):
                     "give no folder to let it be downloaded."
                 )
         return lambda file: (folder / file).read_bytes()
+
+    import keras
 
     archive = keras.utils.get_file(
         CIFAR100_FOLDER + ".tar.gz",
