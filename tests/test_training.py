@@ -307,6 +307,17 @@ def test_record_survives_json_and_is_complete_or_absent(run, tmp_path):
     assert names == {path.name, "quick-sl-seed7.npz"}
 
 
+def test_unfinished_record_replaces_no_finished_one(record, tmp_path):
+    begun = record | {"finished": False, "test": None}
+    path = write_record(begun, tmp_path)
+    write_record(begun, tmp_path)
+    write_record(record, tmp_path)
+    whole = path.read_text()
+    with pytest.raises(FileExistsError, match="of a finished run"):
+        write_record(begun, tmp_path)
+    assert path.read_text() == whole
+
+
 def test_commit_is_dirty_by_code_not_by_records(tmp_path, monkeypatch):
     def git(*command):
         identity = ["-c", "user.name=test", "-c", "user.email=test@localhost"]

@@ -126,11 +126,22 @@ def write_record(
 
     Returns:
         The path of the record.
+
+    Raises:
+        FileExistsError: if an unfinished record would replace a finished
+            one.
     """
     name = record.get("name") or record_name(
         record["recipe"]["name"], record["variant"], record["seed"]
     )
     folder = Path(folder)
+    path = folder / f"{name}.json"
+    old = json.loads(path.read_text()) if path.exists() else {}
+    if old.get("finished") and not record["finished"]:
+        raise FileExistsError(
+            f"{path} is of a finished run, and this one is not: finish it "
+            "by the same call, or choose another folder."
+        )
     if answers is not None:
         packed = {
             "answer": np.asarray(answers["answer"], "uint16"),
@@ -140,7 +151,7 @@ def write_record(
         np.savez_compressed(buffer, **packed)
         write_whole(folder / f"{name}.npz", buffer.getvalue())
     text = json.dumps(record, indent=1) + "\n"
-    return write_whole(folder / f"{name}.json", text)
+    return write_whole(path, text)
 
 
 def read_answers(
