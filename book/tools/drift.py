@@ -267,7 +267,8 @@ def page(run: dict, moved: list[dict]) -> Iterator[str]:
         yield "</table>"
     same = len(run["versions"]) - len(changed)
     yield f"<p>{same} packages are the pinned ones.</p>"
-    yield "<h2>Outputs</h2>"
+    yield "<h2>Outputs</h2><p>An RMS is over all pixels here. The test is"
+    yield " milder: its limit is for averages over a grid of 64 x 64.</p>"
     for cell in moved:
         yield from show_cell(cell)
     yield "<h2>Other tests that failed</h2>"
