@@ -78,6 +78,7 @@ CONFIGS = {
         shift_directions=patches.ALL_DIRECTIONS,
         learnable_temperature=False,
     ),
+    "norm-alone": replace(_TINY, shift_directions=(), tokenizer_norm=True),
     "one-grey-token": replace(
         _TINY,
         input_size=16,

@@ -56,7 +56,8 @@ export class ViT {
     const inner = heads * c.key_dim;
     this.stackChannels = c.channels * (1 + c.shift_directions.length);
     const patch = c.patch_size ** 2 * this.stackChannels;
-    if (c.shift_directions.length) {
+    // Older files say nothing of it: then the shifts decide.
+    if (c.tokenizer_norm ?? c.shift_directions.length > 0) {
       this.patchNorm = readNorm("tokenizer/norm", patch);
     }
     this.projection = readDense("tokenizer/projection", patch, width);
