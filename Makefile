@@ -110,13 +110,14 @@ colab: .venv/checks
 links: .venv/ready
 	$(BIN)/jupyter-book build . --keep-going --builder linkcheck
 
-# The unit tests on JAX, which is not in requirements.txt.
+# The unit tests on JAX, which is not in requirements.txt: those that depend
+# on the backend.
+APART := address book checks colab findings firefox house package release \
+    safety site workflows
 test-jax: .venv/ready
 	$(BIN)/pip install -q -c requirements.txt jax
 	KERAS_BACKEND=jax $(BIN)/python -m pytest -n 2 --dist loadfile tests \
-	    --ignore tests/test_book.py --ignore tests/test_checks.py \
-	    --ignore tests/test_colab.py --ignore tests/test_site.py \
-	    --ignore-glob "tests/test_live_*"
+	    $(APART:%=--ignore tests/test_%.py) --ignore-glob "tests/test_live_*"
 
 # Execute notebooks in place: all, or `make run NB="01_patches"`.
 run: .venv/ready
