@@ -25,6 +25,7 @@ from bench_worker import peers_class
 from torch.nn import functional
 
 from vitsd_helpers.data import ImageData, load_data
+from vitsd_helpers.evidence.files import write_whole
 from vitsd_helpers.evidence.records import commit, device_name, versions
 from vitsd_helpers.training.recipes import get_recipe
 from vitsd_helpers.training.splits import hold_out
@@ -273,10 +274,7 @@ def main() -> None:
         data = hold_out(data, given.held_out)
         data = replace(data, x_test=data.x_val, y_test=data.y_val)
     record = train(settings, data, given.work)
-    given.folder.mkdir(parents=True, exist_ok=True)
-    aside = path.with_suffix(".part")
-    aside.write_text(json.dumps(record, indent=1) + "\n")
-    aside.replace(path)
+    write_whole(path, json.dumps(record, indent=1) + "\n")
     print(path, record["test"])
 
 

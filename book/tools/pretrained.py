@@ -28,6 +28,7 @@ from pathlib import Path
 import numpy as np
 
 from vitsd_helpers.data import ImageData, load_data
+from vitsd_helpers.evidence.files import write_whole
 from vitsd_helpers.evidence.records import commit, device_name, versions
 from vitsd_helpers.training.recipes import SIZES
 from vitsd_helpers.training.splits import subset
@@ -213,16 +214,13 @@ def main() -> None:
     if given.command == "features":
         write_features(given.features)
         return
-    given.folder.mkdir(parents=True, exist_ok=True)
     for seed in given.seeds:
         for images in given.images:
             path = given.folder / f"pretrained-{images}-seed{seed}.json"
             if path.exists():
                 continue
             record = fit(given.features, images, seed)
-            aside = path.with_suffix(".part")
-            aside.write_text(json.dumps(record, indent=1) + "\n")
-            aside.replace(path)
+            write_whole(path, json.dumps(record, indent=1) + "\n")
             print(path.name, record["test"], flush=True)
 
 
