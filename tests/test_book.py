@@ -190,7 +190,7 @@ UNIT = re.compile(
 #: the end of a colour scale.
 DESIGN = re.compile(r"95 %|95 per cent|over 18\s+times|8\s+times what")
 RESULT_PAGES = [
-    *(p for p in NOTEBOOKS if re.match(r"0[6-9]|1[0-2]", p.name)),
+    *(p for p in NOTEBOOKS if re.match(r"0[6-9]|1[0-3]", p.name)),
     ROOT / "book" / "results.md",
     ROOT / "book" / "speed.md",
 ]

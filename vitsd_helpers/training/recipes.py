@@ -396,7 +396,7 @@ def _ladder() -> list[Recipe]:
     "best-30s", "best" and "best-9min" are for a GPU, the rest for two
     cores; "ladder-N-bf16" is "ladder-N" in bfloat16. "ladder-seed" is one
     pass with the Keras example's settings; it does not ask for XLA, which
-    slows its step on a CPU (chapter 12).
+    slows its step on a CPU (chapter 13).
     """
     short = replace(
         _BEST,
