@@ -336,9 +336,11 @@ BLANK = np.full((600, 12, 20, 3), -1, "float32")
     ("area", "aspect"),
     [((0.02, 0.33), (0.3, 3.3)), ((0.1, 0.2), (0.5, 1)), ((1, 1), (0.3, 3))],
 )
-def test_erase_fills_a_rectangle_of_the_right_size(area, aspect) -> None:
+def test_random_erasing_fills_a_rectangle_of_the_right_size(
+    area, aspect
+) -> None:
     seed = keras.random.SeedGenerator(0)
-    result = run(augment.erase, BLANK, seed, 1, area, aspect)
+    result = run(augment.random_erasing, BLANK, seed, 1, area, aspect)
     changed = result[..., 0] != -1
     top, left, tall, wide = rectangles(changed).T
     # Sides are rounded: half a pixel more or less.
@@ -353,18 +355,20 @@ def test_erase_fills_a_rectangle_of_the_right_size(area, aspect) -> None:
     assert (left + wide).max() == 20
 
 
-def test_erase_spreads_the_aspect_evenly() -> None:
+def test_random_erasing_spreads_the_aspect_evenly() -> None:
     seed = keras.random.SeedGenerator(0)
-    result = run(augment.erase, BLANK, seed, 1, (0.2, 0.2), (0.4, 2.5))
+    result = run(
+        augment.random_erasing, BLANK, seed, 1, (0.2, 0.2), (0.4, 2.5)
+    )
     _, _, tall, wide = rectangles(result[..., 0] != -1).T
     logs = np.log(tall / wide) / np.log(2.5)  # -1..1
     assert logs.mean() == pytest.approx(0, abs=0.08)
     assert logs.std() == pytest.approx(3**-0.5, abs=0.05)
 
 
-def test_erase_fills_a_part_of_the_images_with_noise() -> None:
+def test_random_erasing_fills_a_part_of_the_images_with_noise() -> None:
     seed = keras.random.SeedGenerator(0)
-    result = run(augment.erase, BLANK, seed)
+    result = run(augment.random_erasing, BLANK, seed)
     changed = (result != BLANK).any(axis=(1, 2, 3))
     assert changed.mean() == pytest.approx(0.25, abs=0.07)
     noise = result[result != BLANK]
@@ -374,7 +378,7 @@ def test_erase_fills_a_part_of_the_images_with_noise() -> None:
     assert noise.std() == pytest.approx(255 / 12**0.5, abs=2)
     # A number of its own for each value.
     assert len(np.unique(noise)) > 0.95 * len(noise)
-    none = run(augment.erase, BLANK, seed, rate=0)
+    none = run(augment.random_erasing, BLANK, seed, rate=0)
     np.testing.assert_array_equal(none, BLANK)
 
 
@@ -429,14 +433,14 @@ def chain(images, targets, seed, rounds: int):
     images = augment.flip(images, seed)
     images = augment.crop(images, seed)
     images = augment.rand_augment(images, seed, rounds)
-    images = augment.erase(images, seed)
+    images = augment.random_erasing(images, seed)
     return augment.mix(images, targets, seed)
 
 
 CALLS = {
     "flip": augment.flip,
     "crop": augment.crop,
-    "erase": augment.erase,
+    "random_erasing": augment.random_erasing,
     "rand_augment": augment.rand_augment,
     "rotate_zoom": augment.rotate_zoom,
     "mix": lambda x, seed: augment.mix(x, np.eye(len(x)), seed)[0],
@@ -457,11 +461,11 @@ def test_the_seed_decides(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["crop", "erase", "rand_augment", "rotate_zoom"]
+    "name", ["crop", "random_erasing", "rand_augment", "rotate_zoom"]
 )
 def test_every_image_draws_its_own(name: str) -> None:
     images = np.repeat(photos()[:1], 24, axis=0)
-    options = {"rate": 1} if name == "erase" else {}
+    options = {"rate": 1} if name == "random_erasing" else {}
     seed = keras.random.SeedGenerator(0)
     result = run(CALLS[name], images, seed, **options)
     assert len(kinds(result)) > 12
@@ -599,18 +603,40 @@ ONE = np.zeros((1, 8, 8, 3), "float32")
         (lambda: augment.flip(ONE[0], 0), r"\(8, 8, 3\).*image\[None\]"),
         (lambda: augment.flip(ONE, None), "seed=None.*SeedGenerator"),
         (lambda: augment.crop(ONE, 0, -1), "padding=-1 "),
-        (lambda: augment.erase(ONE, 0, 1.5), "rate=1.5 is outside 0..1"),
-        (lambda: augment.erase(ONE, 0, area=(0, 0.3)), r"area=\(0, 0.3\)"),
-        (lambda: augment.erase(ONE, 0, area=(0.3, 0.2)), r"area=\(0.3, 0.2\)"),
-        (lambda: augment.erase(ONE, 0, area=(0.3, 1.1)), r"area=\(0.3, 1.1\)"),
-        (lambda: augment.erase(ONE, 0, aspect=(0, 3)), r"aspect=\(0, 3\)"),
-        (lambda: augment.erase(ONE, 0, aspect=(3, 2)), r"aspect=\(3, 2\)"),
         (
-            lambda: augment.erase(ONE, 0, area=(0.1, 0.6), aspect=(2, 3)),
+            lambda: augment.random_erasing(ONE, 0, 1.5),
+            "rate=1.5 is outside 0..1",
+        ),
+        (
+            lambda: augment.random_erasing(ONE, 0, area=(0, 0.3)),
+            r"area=\(0, 0.3\)",
+        ),
+        (
+            lambda: augment.random_erasing(ONE, 0, area=(0.3, 0.2)),
+            r"area=\(0.3, 0.2\)",
+        ),
+        (
+            lambda: augment.random_erasing(ONE, 0, area=(0.3, 1.1)),
+            r"area=\(0.3, 1.1\)",
+        ),
+        (
+            lambda: augment.random_erasing(ONE, 0, aspect=(0, 3)),
+            r"aspect=\(0, 3\)",
+        ),
+        (
+            lambda: augment.random_erasing(ONE, 0, aspect=(3, 2)),
+            r"aspect=\(3, 2\)",
+        ),
+        (
+            lambda: augment.random_erasing(
+                ONE, 0, area=(0.1, 0.6), aspect=(2, 3)
+            ),
             r"area=0.6 and aspect=\(2, 3\) .* 8 x 8 pixels: lower the area",
         ),
         (
-            lambda: augment.erase(ONE, 0, area=(0.1, 0.6), aspect=(0.1, 0.5)),
+            lambda: augment.random_erasing(
+                ONE, 0, area=(0.1, 0.6), aspect=(0.1, 0.5)
+            ),
             r"area=0.6 and aspect=\(0.1, 0.5\) .* 8 x 8 pixels",
         ),
         (lambda: augment.mix(ONE, np.eye(2)[0], 0), r"\(2,\).*one_hot"),

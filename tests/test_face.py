@@ -90,18 +90,20 @@ def test_from_a_folder_to_predictions(run, data, flowers, tmp_path):
     path = run.save(tmp_path / "flowers-model")
     model = load_model(path)
     array = np.asarray(Image.open(flowers / "rose" / "1.png"))
-    answers = predict(model, [flowers / "tulip" / "0.jpg", array])
-    assert len(answers) == 2
-    for pairs in answers:
+    predictions = predict(model, [flowers / "tulip" / "0.jpg", array])
+    assert len(predictions) == 2
+    for pairs in predictions:
         assert {name for name, _ in pairs} == set(NAMES)
         shares = [share for _, share in pairs]
         assert shares == sorted(shares, reverse=True)
         assert sum(shares) == pytest.approx(1)
     again = predict(run.model, [array])
-    assert [name for name, _ in again[0]] == [name for name, _ in answers[1]]
+    assert [name for name, _ in again[0]] == [
+        name for name, _ in predictions[1]
+    ]
     np.testing.assert_allclose(
         [share for _, share in again[0]],
-        [share for _, share in answers[1]],
+        [share for _, share in predictions[1]],
         atol=1e-6,
     )
 

@@ -38,7 +38,7 @@ def tiny(**changes) -> Recipe:
         "batch_size": 32,
         "flip": True,
         "crop": 2,
-        "erase": 0.25,
+        "random_erasing": 0.25,
         "mix": 0.5,
         "label_smoothing": 0.1,
         "ema": 0.9,
@@ -211,7 +211,7 @@ def test_it_learns(data, optimizer, rate):
     recipe = tiny(
         epochs=15,
         crop=0,
-        erase=0,
+        random_erasing=0,
         mix=0,
         flip=False,
         ema=0,
@@ -267,8 +267,9 @@ def test_resumes_bit_for_bit(data, tmp_path, optimizer):
     assert len(lines) == 1  # the third epoch only
     for part in ("epochs", "test", "steps"):
         assert resumed.record[part] == whole.record[part]
-    answers = resumed.answers["answer"]
-    np.testing.assert_array_equal(answers, whole.answers["answer"])
+    np.testing.assert_array_equal(
+        resumed.predictions["predicted"], whole.predictions["predicted"]
+    )
     for one, other in zip(weights(whole), weights(resumed), strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -495,7 +496,7 @@ def test_ctrl_c_says_where_it_stopped(data, tmp_path):
     assert not run.record["finished"]
     assert run.record["steps"] == 6
     assert len(run.record["epochs"]["loss"]) == 2
-    assert run.record["test"] is None and run.answers is None
+    assert run.record["test"] is None and run.predictions is None
     again = fit(tiny(), "sl", data, folder=tmp_path, report=quiet)
     assert again.record["finished"]
 
@@ -511,10 +512,12 @@ def test_ctrl_c_before_the_first_epoch(data, monkeypatch):
     assert run.record["steps"] == 0
 
 
-def test_answers_are_what_the_metrics_count(data):
+def test_predictions_are_what_the_metrics_count(data):
     run = fit(tiny(), "sl", data, report=quiet)
     logits = run.model.predict(data.x_test, verbose=0)
-    np.testing.assert_array_equal(run.answers["answer"], logits.argmax(-1))
+    np.testing.assert_array_equal(
+        run.predictions["predicted"], logits.argmax(-1)
+    )
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     top5 = keras.metrics.SparseTopKCategoricalAccuracy(5)
     top5.update_state(data.y_test, logits)
@@ -522,7 +525,7 @@ def test_answers_are_what_the_metrics_count(data):
     assert test["loss"] == pytest.approx(float(loss(data.y_test, logits)))
     assert test["top1"] == np.mean(logits.argmax(-1) == data.y_test)
     assert test["top5"] == pytest.approx(float(top5.result()))
-    assert run.answers["top5"].mean() == pytest.approx(test["top5"])
+    assert run.predictions["top5"].mean() == pytest.approx(test["top5"])
 
 
 def test_half_precision_is_of_the_model_alone(data):

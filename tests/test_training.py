@@ -18,8 +18,8 @@ import notebooks as tool
 from vitsd_helpers import load_data
 from vitsd_helpers.evidence import records
 from vitsd_helpers.evidence.records import (
-    read_answers,
     read_labels,
+    read_predictions,
     read_records,
     record_name,
     write_record,
@@ -84,13 +84,24 @@ def test_settings_younger_than_the_records_change_no_old_hash():
     assert muon.settings == recipe.settings | {"optimizer": "muon"}
     dropping = dataclasses.replace(recipe, keep_tokens=0.5, keep_until=0.5)
     assert len({recipe.hash, muon.hash, dropping.hash}) == 3
-    fields = {field.name for field in dataclasses.fields(Recipe)}
-    assert fields == recipe.settings.keys() | later
+    names = {field.name for field in dataclasses.fields(Recipe)}
+    renamed = {"samples_per_epoch", "random_erasing"}
+    keys = recipe.settings.keys() | later
+    assert names - renamed == keys - {"epoch_images", "erase"}
+    assert renamed < names
     assert "tokenizer_norm" not in recipe.settings["model"]
     model = dataclasses.replace(recipe.model, tokenizer_norm=False)
     changed = dataclasses.replace(recipe, model=model)
     assert changed.settings["model"]["tokenizer_norm"] is False
     assert changed.hash != recipe.hash
+
+
+def test_records_keep_the_keys_of_renamed_settings():
+    recipe = dataclasses.replace(
+        get_recipe("quick"), samples_per_epoch=640, random_erasing=0.25
+    )
+    assert recipe.settings["epoch_images"] == 640
+    assert recipe.settings["erase"] == 0.25
 
 
 def test_every_record_has_the_hash_of_its_recipe():
@@ -349,15 +360,15 @@ def test_weights_are_named_as_the_record_and_know_their_config(run, tmp_path):
     assert config == json.loads(json.dumps(run.record["config"]))
 
 
-def test_answers_survive(run, digits, tmp_path):
+def test_predictions_survive(run, digits, tmp_path):
     path = run.write(tmp_path / "below")
-    found = read_answers(path.stem, tmp_path)
-    for part, values in run.answers.items():
+    found = read_predictions(path.stem, tmp_path)
+    for part, values in run.predictions.items():
         np.testing.assert_array_equal(found[part], values)
-    right = found["answer"] == digits.y_test
+    right = found["predicted"] == digits.y_test
     assert right.mean() == run.record["test"]["top1"]
     with pytest.raises(FileNotFoundError, match=r"other\.npz"):
-        read_answers("other", tmp_path)
+        read_predictions("other", tmp_path)
 
 
 def test_pages_read_records(record, tmp_path, monkeypatch):
@@ -426,12 +437,12 @@ def test_committed_records(name):
     assert record["recipe_hash"] == current.hash
     assert {len(v) for v in record["epochs"].values()} == {recipe["epochs"]}
     assert record["commit"] and "dirty" not in record["commit"]
-    answers = read_answers(name)
-    assert len(answers["answer"]) == record["test_images"]
-    assert answers["top5"].mean() == pytest.approx(record["test"]["top5"])
-    right = answers["answer"] == read_labels()[0]
+    predictions = read_predictions(name)
+    assert len(predictions["predicted"]) == record["test_images"]
+    assert predictions["top5"].mean() == pytest.approx(record["test"]["top5"])
+    right = predictions["predicted"] == read_labels()[0]
     assert right.mean() == pytest.approx(record["test"]["top1"])
-    assert answers["top5"][right].all()
+    assert predictions["top5"][right].all()
 
 
 @pytest.mark.skipif(

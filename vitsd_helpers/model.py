@@ -23,7 +23,7 @@ class PixelNormalization(layers.Normalization):
 def build_vit(
     config: ViTConfig,
     name: str | None = None,
-    dropping: layers.Layer | None = None,
+    patch_dropout: layers.Layer | None = None,
 ) -> keras.Model:
     """A vision transformer that maps pixels 0..255 to logits.
 
@@ -32,7 +32,7 @@ def build_vit(
     Args:
         config: see `ViTConfig`; `PRESETS` holds ready ones.
         name: of the model.
-        dropping: a layer that leaves out tokens in training; it stands
+        patch_dropout: a layer that leaves out tokens in training; it stands
             before the blocks.
 
     Returns:
@@ -66,8 +66,8 @@ def build_vit(
         else keras.initializers.RandomNormal(stddev=c.position_init),
         name="encoder",
     )(x)
-    if dropping is not None:
-        x = dropping(x)
+    if patch_dropout is not None:
+        x = patch_dropout(x)
     for index in range(c.depth):
         x = _block(x, c, f"block{index}")
     x = _norm(c, "norm")(x)

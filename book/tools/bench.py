@@ -52,7 +52,7 @@ PLAIN = {
     "flip": False,
     "crop": 0,
     "rand_augment": 0,
-    "erase": 0.0,
+    "random_erasing": 0.0,
     "mix": 0.0,
     "label_smoothing": 0.0,
 }

@@ -240,7 +240,7 @@ def train_ours(spec, config, data, session) -> None:
         model=config,
         epochs=ENDLESS,
         batch_size=spec["batch"],
-        epoch_images=spec["batch"] * spec["steps"],
+        samples_per_epoch=spec["batch"] * spec["steps"],
         train_images=0,
         precision=spec["precision"],
         jit_compile=spec["xla"],

@@ -14,7 +14,7 @@ IMAGES = {"cifar100": 50_000, "digits": 1_438}
 def images_seen(recipe: Recipe) -> int:
     """Images of a whole run, each counted as often as it is seen."""
     count = recipe.train_images or IMAGES[recipe.data] - recipe.held_out
-    epoch = recipe.epoch_images or count
+    epoch = recipe.samples_per_epoch or count
     return epoch // recipe.batch_size * recipe.batch_size * recipe.epochs
 
 

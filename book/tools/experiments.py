@@ -121,7 +121,7 @@ def done(study: str, run: tuple[str, str, int]) -> bool:
 
 
 def one(study: str, run: tuple[str, str, int]) -> None:
-    """Train, then write record and answers, and weights if they are kept."""
+    """Train, write record, predictions and, if kept, weights."""
     from vitsd_helpers.training.loop import train
     from vitsd_helpers.training.recipes import get_recipe
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 #: Folders beside the results: the benchmark's records, the trials by which
 #: a recipe was chosen, and studies that are not complete yet.
 APART = ("bench", "trials", "peers", "incoming")
+#: The array of predicted classes in the file beside a record.
+_PREDICTED = "answer"
 PACKAGES = ("keras", "tensorflow", "tensorflow-cpu", "jax", "torch", "numpy")
 
 
@@ -113,16 +115,16 @@ def record_name(recipe: str, variant: str, seed: int) -> str:
 def write_record(
     record: dict,
     folder: str | os.PathLike,
-    answers: dict[str, np.ndarray] | None = None,
+    predictions: dict[str, np.ndarray] | None = None,
 ) -> Path:
     """Write a record, under its name.
 
     Args:
         record: see `make_record`.
         folder: made if it does not exist.
-        answers: "answer", the predicted class of every test image, and
-            "top5", whether its class was among the five best: (N,) each.
-            They go into a file of the same name that ends in ".npz".
+        predictions: "predicted", the class predicted for every test image,
+            and "top5", whether its class was among the five best: (N,)
+            each. They go into a file of the same name that ends in ".npz".
 
     Returns:
         The path of the record.
@@ -142,10 +144,10 @@ def write_record(
             f"{path} is of a finished run, and this one is not: finish it "
             "by the same call, or choose another folder."
         )
-    if answers is not None:
+    if predictions is not None:
         packed = {
-            "answer": np.asarray(answers["answer"], "uint16"),
-            "top5": np.packbits(np.asarray(answers["top5"], bool)),
+            _PREDICTED: np.asarray(predictions["predicted"], "uint16"),
+            "top5": np.packbits(np.asarray(predictions["top5"], bool)),
         }
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **packed)
@@ -154,21 +156,21 @@ def write_record(
     return write_whole(path, text)
 
 
-def read_answers(
+def read_predictions(
     name: str, folder: str | os.PathLike | None = None
 ) -> dict[str, np.ndarray]:
-    """The answers beside a record.
+    """The predictions beside a record.
 
     Args:
         name: of the record, without an ending.
         folder: it lies somewhere below; without one, among the book's own.
 
     Returns:
-        "answer", the predicted class of every test image, and "top5",
+        "predicted", the class predicted for every test image, and "top5",
         whether its class was among the five best: (N,) each.
 
     Raises:
-        FileNotFoundError: if there are no answers of this name.
+        FileNotFoundError: if there are no predictions of this name.
     """
     folder = Path(folder or results_folder())
     paths = sorted(folder.rglob(f"{name}.npz"))
@@ -177,9 +179,9 @@ def read_answers(
             f"there is no {name}.npz below {folder}: train it first."
         )
     with np.load(paths[0], allow_pickle=False) as archive:
-        answer = archive["answer"].astype("int64")
-        top5 = np.unpackbits(archive["top5"], count=len(answer))
-    return {"answer": answer, "top5": top5.astype(bool)}
+        predicted = archive[_PREDICTED].astype("int64")
+        top5 = np.unpackbits(archive["top5"], count=len(predicted))
+    return {"predicted": predicted, "top5": top5.astype(bool)}
 
 
 def results_folder() -> Path:
@@ -213,7 +215,7 @@ def read_records(
 def read_labels() -> tuple[np.ndarray, tuple[str, ...]]:
     """Labels (10000,) of CIFAR-100's test images, and the classes' names.
 
-    They come with the records, so that answers can be judged without the
+    They come with the records, so that predictions can be judged without the
     images.
     """
     path = results_folder() / "cifar100-test-labels.npz"

@@ -1,4 +1,4 @@
-"""Is it better, or luck? Statistics for records and answers."""
+"""Is it better, or luck? Statistics for records and predictions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -78,7 +78,7 @@ def mcnemar(first, second, labels) -> tuple[int, int, float]:
     first, second, labels = map(np.asarray, (first, second, labels))
     if not first.shape == second.shape == labels.shape:
         raise ValueError(
-            f"answers {first.shape} and {second.shape} and labels "
+            f"predictions {first.shape} and {second.shape} and labels "
             f"{labels.shape} must be of the same images."
         )
     a, b = first == labels, second == labels

@@ -10,7 +10,8 @@ call these functions in its compiled step. A whole number is for experiments:
 it draws the same numbers in every call and in every function. TensorFlow
 draws other numbers from the same seed once XLA compiles the step.
 
-Train on `flip`, `crop`, `rand_augment`, `erase` and `mix`, in this order.
+Train on `flip`, `crop`, `rand_augment`, `random_erasing` and `mix`, in this
+order.
 """
 
 import math
@@ -93,7 +94,7 @@ def crop(images, seed, padding: int = 4):
     return _once(_pick(padded, rows, columns))
 
 
-def erase(
+def random_erasing(
     images,
     seed,
     rate: float = 0.25,

@@ -38,7 +38,7 @@ def score(logits: np.ndarray, labels: np.ndarray) -> tuple[dict, dict]:
         labels: (N,).
 
     Returns:
-        "loss" (cross-entropy), "top1" and "top5"; then "answer", the
+        "loss" (cross-entropy), "top1" and "top5"; then "predicted", the
         predicted class (N,), and "top5", whether the class is among the
         five best (N,).
     """
@@ -47,13 +47,13 @@ def score(logits: np.ndarray, labels: np.ndarray) -> tuple[dict, dict]:
     logits -= logits.max(-1, keepdims=True)
     losses = np.log(np.exp(logits).sum(-1))
     right = logits[np.arange(len(logits)), labels]
-    answer = logits.argmax(-1)
+    predicted = logits.argmax(-1)
     metrics = {
         "loss": float((losses - right).mean()),
-        "top1": float((answer == labels).mean()),
+        "top1": float((predicted == labels).mean()),
         "top5": float(top5.mean()),
     }
-    return metrics, {"answer": answer, "top5": top5}
+    return metrics, {"predicted": predicted, "top5": top5}
 
 
 def evaluate(
@@ -79,7 +79,7 @@ def evaluate(
     """
     images, labels = data.split(split)
     metrics, found = score(_logits(model, images, batch_size), labels)
-    return metrics | {"predictions": found["answer"]}
+    return metrics | {"predictions": found["predicted"]}
 
 
 def predict(

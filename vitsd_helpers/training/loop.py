@@ -41,14 +41,14 @@ class Run:
         trainer: the optimiser and all state.
         record: see `records.make_record`.
         class_names: of the data, in the order of the logits.
-        answers: "answer" and "top5" of every test image, (N,) each; None
-            if the run did not come to its end.
+        predictions: "predicted" and "top5" of every test image, (N,) each;
+            None if the run did not come to its end.
     """
 
     trainer: Trainer
     record: dict
     class_names: tuple[str, ...]
-    answers: dict[str, np.ndarray] | None
+    predictions: dict[str, np.ndarray] | None
 
     @property
     def model(self) -> keras.Model:
@@ -61,8 +61,8 @@ class Run:
         return self.record["test"]
 
     def write(self, folder: str | os.PathLike) -> Path:
-        """Write the record, and the answers beside it."""
-        return write_record(self.record, folder, self.answers)
+        """Write the record, and the predictions beside it."""
+        return write_record(self.record, folder, self.predictions)
 
     def write_weights(self, folder: str | os.PathLike) -> Path:
         """Write the weights in half precision, named as the record is."""
@@ -81,7 +81,7 @@ class Run:
 
 def epoch_steps(recipe: Recipe, count: int) -> int:
     """Steps of an epoch, all of whole batches, on `count` images."""
-    return (recipe.epoch_images or count) // recipe.batch_size
+    return (recipe.samples_per_epoch or count) // recipe.batch_size
 
 
 def epoch_order(
@@ -151,7 +151,7 @@ def train(
         OSError: if the folder cannot be written to or the disk is full.
     """
     count = len(data.x_train)
-    epoch_size = recipe.epoch_images or count
+    epoch_size = recipe.samples_per_epoch or count
     if epoch_size < recipe.batch_size:
         raise ValueError(
             f"{epoch_size} training images are fewer than the batch of "
@@ -169,7 +169,7 @@ def train(
     steps = epoch_steps(recipe, count)
     trainer = _compiled(model, recipe, data, seed, steps * recipe.epochs)
     done, state = _restore(trainer, checkpoints, started)
-    finished, answers, test = True, None, None
+    finished, predictions, test = True, None, None
     size = steps * recipe.batch_size
     bar = Progress(
         size * recipe.epochs,
@@ -198,7 +198,7 @@ def train(
             bar.line(f"stopped after {_epochs_done(state)} epochs")
         if finished:
             bar.doing = "testing"
-            test, answers = _test(trainer, recipe, data)
+            test, predictions = _test(trainer, recipe, data)
     model.class_names = tuple(data.class_names)
     record = make_record(
         recipe,
@@ -215,7 +215,7 @@ def train(
             "test": test,
         },
     )
-    return Run(trainer, record, model.class_names, answers)
+    return Run(trainer, record, model.class_names, predictions)
 
 
 def check_model(model: keras.Model, data: ImageData, recipe: Recipe) -> None:
@@ -416,7 +416,7 @@ class _Keeper(keras.callbacks.Callback):
             keras.utils.set_random_seed(int(words[0]))
         self.steps = self.batches.steps
         self.start = time.perf_counter()
-        if self.model.drop_tokens(epoch < self.recipe.full_from):
+        if self.model.set_patch_dropout(epoch < self.recipe.full_from):
             self.model.make_train_function(force=True)
             self.warm = False
 
@@ -489,7 +489,7 @@ def _restore(trainer, checkpoints, started) -> tuple[int, dict]:
 
 
 def _test(trainer, recipe, data) -> tuple[dict, dict]:
-    """Loss, top-1 and top-5 of the test images, and the answers."""
+    """Loss, top-1 and top-5 of the test images, and the predictions."""
     images, labels = data.split(data.tested)
     count = len(data.x_train)
     indices = np.arange(count, count + len(images), dtype="int32")

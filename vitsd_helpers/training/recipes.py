@@ -82,6 +82,22 @@ def _later(default):
     return field(default=default, metadata={"later": True})
 
 
+def _stored_as(key: str, default):
+    """A setting that records, and so hashes, know by another name."""
+    return field(default=default, metadata={"key": key})
+
+
+def _settings(part) -> dict:
+    """The fields of a dataclass as a record holds them."""
+    values = dataclasses.asdict(part)
+    return {
+        setting.metadata.get("key", setting.name): values[setting.name]
+        for setting in dataclasses.fields(part)
+        if not setting.metadata.get("later")
+        or values[setting.name] != setting.default
+    }
+
+
 @dataclass(frozen=True)
 class Recipe:
     """A training run, but for the seed and the variant of the model."""
@@ -103,7 +119,7 @@ class Recipe:
     #: tested in place of the test images; 0: none.
     held_out: int = 0
     #: Images that count as an epoch; 0: as many as there are.
-    epoch_images: int = 0
+    samples_per_epoch: int = _stored_as("epoch_images", 0)
     #: "cosine" with warm-up, or "constant".
     schedule: str = "cosine"
     #: The part of all steps that the warm-up takes.
@@ -123,7 +139,7 @@ class Recipe:
     #: Magnitude of RandAugment, two operations an image; 0: none.
     rand_augment: float = 0
     #: Probability of random erasing.
-    erase: float = 0.0
+    random_erasing: float = _stored_as("erase", 0.0)
     #: Probability that an image is mixed with another.
     mix: float = 0.0
     #: The part of the mixed images that CutMix mixes; the rest is MixUp's.
@@ -137,7 +153,7 @@ class Recipe:
     #: head's hidden layers, AdamW for the rest.
     optimizer: str = _later("adamw")
     #: The part of the tokens that a training image keeps in the first
-    #: epochs; see `TokenDropping`.
+    #: epochs; see `PatchDropout`.
     keep_tokens: float = _later(1.0)
     #: The part of the epochs that are the first.
     keep_until: float = _later(0.0)
@@ -159,13 +175,7 @@ class Recipe:
     @property
     def settings(self) -> dict:
         """All settings that decide the run, as a record holds them."""
-        values = dataclasses.asdict(self)
-        for part, held in ((self, values), (self.model, values["model"])):
-            for setting in dataclasses.fields(part):
-                later = setting.metadata.get("later")
-                if later and held[setting.name] == setting.default:
-                    del held[setting.name]
-        return values
+        return _settings(self) | {"model": _settings(self.model)}
 
     @property
     def hash(self) -> str:
@@ -237,7 +247,7 @@ class Recipe:
         import keras
 
         from ..model import build_vit
-        from .dropping import TokenDropping
+        from .patch_dropout import PatchDropout
 
         config = self.config(variant, data)
         if self.full_from and config.pooling == "flatten":
@@ -250,12 +260,12 @@ class Recipe:
         policy = keras.config.dtype_policy()
         keras.config.set_dtype_policy(self.precision)
         try:
-            dropping = None
+            patch_dropout = None
             if self.full_from:
-                dropping = TokenDropping(
+                patch_dropout = PatchDropout(
                     self.keep_tokens, class_token=config.pooling == "token"
                 )
-            return build_vit(config, variant, dropping)
+            return build_vit(config, variant, patch_dropout)
         finally:
             keras.config.set_dtype_policy(policy)
 
@@ -303,14 +313,14 @@ _PAPER = Recipe(
     data="cifar100",
     model=replace(PRESETS["paper-sl"], drop_path=0.1),
     epochs=100,
-    epoch_images=150_000,
+    samples_per_epoch=150_000,
     batch_size=128,
     learning_rate=3e-3,
     weight_decay=0.05,
     flip=True,
     crop=4,
     rand_augment=9,
-    erase=0.25,
+    random_erasing=0.25,
     mix=0.5,
     label_smoothing=0.1,
     precision="mixed_bfloat16",
@@ -340,7 +350,7 @@ _STUDY = Recipe(
     data="cifar100",
     model=PRESETS["small-sl"],
     epochs=18,
-    epoch_images=5_000,
+    samples_per_epoch=5_000,
     train_images=5_000,
     batch_size=64,
     learning_rate=2e-3,
@@ -359,7 +369,7 @@ _BEST = replace(
     _PAPER,
     name="best",
     epochs=60,
-    epoch_images=250_000,
+    samples_per_epoch=250_000,
     batch_size=512,
     weight_decay=0.2,
     mix=0.8,
@@ -371,7 +381,7 @@ _LADDER = replace(
     _STUDY,
     name="ladder-2",
     epochs=2,
-    epoch_images=0,
+    samples_per_epoch=0,
     train_images=0,
     batch_size=128,
     optimizer="muon",
@@ -404,7 +414,7 @@ def _ladder() -> list[Recipe]:
         model=PRESETS["paper-sl"],
         epochs=8,
         rand_augment=0,
-        erase=0.0,
+        random_erasing=0.0,
         mix=0.5,
         cutmix=1.0,
     )
@@ -434,7 +444,7 @@ def _sizes() -> list[Recipe]:
     recipes = []
     for count in SIZES:
         steps = replace(_STUDY, name=f"steps-{count}", train_images=count)
-        epochs = replace(steps, name=f"epochs-{count}", epoch_images=0)
+        epochs = replace(steps, name=f"epochs-{count}", samples_per_epoch=0)
         mixed = replace(steps, name=f"cutmix-{count}", mix=0.5, cutmix=1.0)
         recipes += [steps, epochs, mixed]
     return recipes

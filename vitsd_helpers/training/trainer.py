@@ -11,7 +11,7 @@ from keras import ops
 
 from ..data import ImageData
 from . import augment
-from .dropping import TokenDropping
+from .patch_dropout import PatchDropout
 from .recipes import Recipe
 
 
@@ -54,13 +54,13 @@ class Trainer(keras.Model):
             if not any(v is d for d in data)
         ]
 
-    def drop_tokens(self, wanted: bool) -> bool:
+    def set_patch_dropout(self, wanted: bool) -> bool:
         """Have training drop tokens or not.
 
         Returns:
             Whether that is new: then the step must be compiled anew.
         """
-        found = [x for x in self.model.layers if isinstance(x, TokenDropping)]
+        found = [x for x in self.model.layers if isinstance(x, PatchDropout)]
         new = any(layer.active != wanted for layer in found)
         for layer in found:
             layer.active = wanted
@@ -84,8 +84,8 @@ class Trainer(keras.Model):
                 images = augment.rand_augment(
                     images, seed, magnitude=r.rand_augment
                 )
-            if r.erase:
-                images = augment.erase(images, seed, r.erase)
+            if r.random_erasing:
+                images = augment.random_erasing(images, seed, r.random_erasing)
             if r.mix:
                 images, targets = augment.mix(
                     images, targets, seed, r.mix, r.cutmix

@@ -1,4 +1,4 @@
-"""Token dropping: what is kept, and when."""
+"""Patch dropout: what is kept, and when."""
 
 import dataclasses
 
@@ -9,7 +9,7 @@ from keras import ops
 from test_train import Stop, data, fit, quiet, stop_after, tiny, weights
 
 from vitsd_helpers import PRESETS, build_vit, load_data
-from vitsd_helpers.training.dropping import TokenDropping
+from vitsd_helpers.training.patch_dropout import PatchDropout
 
 __all__ = ["data"]  # a fixture
 ON_JAX = keras.backend.backend() == "jax"
@@ -36,7 +36,7 @@ def dropped(layer, tokens) -> np.ndarray:
 @pytest.mark.parametrize(("keep", "kept"), [(0.5, 8), (0.3, 5), (0.01, 1)])
 def test_each_image_keeps_tokens_of_its_own(class_token, keep, kept):
     """Exact copies, none twice, the class token first."""
-    layer = TokenDropping(keep, class_token=class_token, seed=0)
+    layer = PatchDropout(keep, class_token=class_token, seed=0)
     tokens = numbered(50, 16 + class_token)
     found = dropped(layer, tokens)
     assert found.shape == (50, kept + class_token, 2)
@@ -50,7 +50,7 @@ def test_each_image_keeps_tokens_of_its_own(class_token, keep, kept):
 
 
 def test_all_tokens_are_equally_likely():
-    layer = TokenDropping(0.25, seed=1)
+    layer = PatchDropout(0.25, seed=1)
     places = dropped(layer, numbered(4000, 16))[..., 1].astype(int)
     counts = np.bincount(places.ravel(), minlength=16)
     # 1000 each; the standard deviation is below 28.
@@ -58,7 +58,7 @@ def test_all_tokens_are_equally_likely():
 
 
 def test_nothing_is_dropped_outside_training_or_while_inactive():
-    layer, tokens = TokenDropping(0.5, seed=0), numbered(3, 16)
+    layer, tokens = PatchDropout(0.5, seed=0), numbered(3, 16)
     np.testing.assert_array_equal(layer(tokens), tokens)
     np.testing.assert_array_equal(layer(tokens, training=False), tokens)
     layer.active = False
@@ -68,7 +68,7 @@ def test_nothing_is_dropped_outside_training_or_while_inactive():
 def test_model_is_the_same_but_in_training():
     config = PRESETS["small-sl"]
     plain = build_vit(config)
-    dropping = build_vit(config, dropping=TokenDropping(0.5, seed=0))
+    dropping = build_vit(config, patch_dropout=PatchDropout(0.5, seed=0))
     dropping.set_weights(plain.get_weights())
     images = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3))
     images = images.astype("float32")
@@ -81,8 +81,8 @@ def test_model_is_the_same_but_in_training():
 
 
 def test_layer_survives_its_configuration():
-    layer = TokenDropping(0.3, class_token=True, seed=5)
-    again = TokenDropping.from_config(layer.get_config())
+    layer = PatchDropout(0.3, class_token=True, seed=5)
+    again = PatchDropout.from_config(layer.get_config())
     tokens = numbered(4, 17)
     np.testing.assert_array_equal(
         dropped(layer, tokens), dropped(again, tokens)
@@ -92,7 +92,7 @@ def test_layer_survives_its_configuration():
 @pytest.mark.parametrize(
     ("call", "text"),
     [
-        (lambda: TokenDropping(0.0), "keep=0.0 must be above 0"),
+        (lambda: PatchDropout(0.0), "keep=0.0 must be above 0"),
         (
             lambda: fit(flat(), "sl", load_data("digits")),
             "pooling 'mean' or 'token', or keep_tokens=1",
@@ -117,7 +117,7 @@ def half(**changes):
 def seen(monkeypatch) -> list[int]:
     """How many tokens went on, for every function that was compiled."""
     counts = []
-    call = TokenDropping.call
+    call = PatchDropout.call
 
     def spy(self, tokens, training=False):
         outputs = call(self, tokens, training)
@@ -125,7 +125,7 @@ def seen(monkeypatch) -> list[int]:
             counts.append(outputs.shape[1])
         return outputs
 
-    monkeypatch.setattr(TokenDropping, "call", spy)
+    monkeypatch.setattr(PatchDropout, "call", spy)
     return counts
 
 

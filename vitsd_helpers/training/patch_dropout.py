@@ -1,4 +1,4 @@
-"""Train on a part of the tokens, to see more images in the same time."""
+"""Patch dropout: train on a part of the tokens, to see more images in time."""
 
 import keras
 from keras import layers, ops
@@ -7,7 +7,7 @@ from ..dense import PACKAGE
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class TokenDropping(layers.Layer):
+class PatchDropout(layers.Layer):
     """Keep a random part of the tokens of each training image.
 
     Each image draws its own tokens, all equally likely, anew in every call.
