@@ -86,22 +86,24 @@ def cells(noise: float, runs: int = 3, seed: int = 0):
 def test_effects_are_found():
     found = effects(cells(1e-9))
     expected = {"s": 2, "m": 0, "t": 1, "ms": 0, "mt": 0, "st": 0.5, "mst": 0}
-    assert {k: round(e.size, 6) for k, e in found.items()} == expected
+    assert {k: round(e.mean, 6) for k, e in found.items()} == expected
     assert list(found)[:3] == ["m", "s", "t"]
 
 
-def test_error_of_an_effect_is_its_spread():
-    sizes, halves, errors = [], [], []
-    for seed in range(2000):
-        effect = effects(cells(1.0, seed=seed))["s"]
-        sizes.append(effect.size)
-        halves.append(effect.half)
-        errors.append(effect.error)
-    assert np.sqrt(np.mean(np.square(errors))) == pytest.approx(
-        np.std(sizes), rel=0.06
-    )
-    covered = np.abs(np.array(sizes) - 2) <= halves
-    assert covered.mean() == pytest.approx(0.95, abs=0.02)
+def test_interval_of_an_effect_covers_it_as_often_as_it_says():
+    found = [effects(cells(1.0, seed=seed))["s"] for seed in range(2000)]
+    covered = [abs(e.mean - 2) <= e.half for e in found]
+    assert np.mean(covered) == pytest.approx(0.95, abs=0.02)
+
+
+def test_a_factor_that_differs_by_seed_has_the_wider_interval():
+    """The seeds are the sample, not the runs."""
+    even, uneven = cells(1e-3), cells(1e-3)
+    for name in uneven:
+        uneven[name] = uneven[name] + np.array([1, 0, -1]) * ("s" in name)
+    gain = summarize([3.0, 2.0, 1.0])
+    assert effects(uneven)["s"].half == pytest.approx(gain.half, rel=0.01)
+    assert effects(even)["s"].half < 0.01
 
 
 def test_incomplete_factorials_are_refused():

@@ -139,7 +139,7 @@ def test_results_and_checkpoints_go_where_they_are_told(tmp_path):
 
 
 def test_ten_pairs_tell_whether_bfloat16_is_the_same():
-    runs = set(experiments.STUDIES["precision"])
+    runs = set(experiments.STUDIES["pair"] + experiments.STUDIES["precision"])
     for variant in experiments.PAIR:
         for seed in experiments.TEN:
             assert ("steps-5000-bf16", variant, seed) in runs

@@ -90,29 +90,14 @@ def mcnemar(first, second, labels) -> tuple[int, int, float]:
     return only_first, only_second, float(p)
 
 
-@dataclass(frozen=True)
-class Effect:
-    """What a factor, or several together, add.
-
-    Attributes:
-        size: mean where the factor is on minus mean where it is off; for
-            several factors their interaction.
-        error: standard error of `size`, from what cell and seed leave over.
-        half: half the width of its 95 % confidence interval.
-    """
-
-    size: float
-    error: float
-    half: float
-
-
-def effects(cells: Mapping[str, Sequence[float]]) -> dict[str, Effect]:
+def effects(cells: Mapping[str, Sequence[float]]) -> dict[str, Summary]:
     """Main effects and interactions of a full factorial with two levels.
 
-    Every effect is a contrast of all runs, so each pools many of them. The
-    runs are paired by their place: the first of every cell has the same
-    seed, and so on. What a seed does to all cells alike is taken out before
-    the spread is measured (a randomised block design).
+    An effect is the mean of the runs where the factor is on minus the mean
+    where it is off; for several factors together, their interaction. It is
+    computed for each seed, and the seeds are the sample: what a seed does
+    to all cells alike cancels, and a factor that helps one seed more than
+    another gets the wider interval that it deserves.
 
     Args:
         cells: values (several runs) by the letters of the factors that are
@@ -120,14 +105,12 @@ def effects(cells: Mapping[str, Sequence[float]]) -> dict[str, Effect]:
             there, with the same seeds in the same order.
 
     Returns:
-        Effects by letters, single factors first.
+        The summary of each effect by letters, single factors first.
 
     Raises:
         ValueError: if a combination is missing, or the cells differ in the
             number of runs, or have only one.
     """
-    from scipy import stats
-
     cells = {"".join(sorted(key)): list(v) for key, v in cells.items()}
     letters = sorted(set("".join(cells)))
     names = [
@@ -143,17 +126,9 @@ def effects(cells: Mapping[str, Sequence[float]]) -> dict[str, Effect]:
             f"the cells have {sorted(counts)} runs: give each cell the same "
             "number of runs, 2 or more."
         )
-    runs = counts.pop()
     table = np.array([cells[name] for name in names])  # cells x seeds
-    means = table.mean(1)
-    rest = table - means[:, None] - table.mean(0) + table.mean()
-    freedom = (runs - 1) * (len(names) - 1)
-    variance = (rest**2).sum() / freedom
-    error = 2 * float(np.sqrt(variance / table.size))
-    half = float(stats.t.ppf(0.975, freedom)) * error
     found = {}
     for effect in sorted(names[1:], key=lambda name: (len(name), name)):
         signs = [(-1) ** sum(x not in name for x in effect) for name in names]
-        size = float(np.dot(signs, means)) / (len(names) / 2)
-        found[effect] = Effect(size, error, half)
+        found[effect] = summarize(signs @ table / (len(names) / 2))
     return found
