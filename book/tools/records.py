@@ -2,11 +2,12 @@
 
 The role ``{record}`NAME KEY FORMAT` `` puts one value of
 `book/results/NAME.json` into the text: KEY is a path with dots, such as
-`test.top1`; FORMAT, if given, is Python's, such as `.1%`. The directive
-``{records} RECIPE`` makes tables of all the recipe's records, and ``{overview}
-RECIPES`` a sentence and a chart of the runs of several. A record or key that
-does not exist is an error of the build. The directive ``{waiting}`` lists the
-runs that are planned and have no record yet.
+`test.top1`; FORMAT, if given, is Python's, such as `.1%`, or `min`, which
+gives seconds as minutes. The directive ``{records} RECIPE`` makes tables of
+all the recipe's records, and ``{overview} RECIPES`` a sentence and a chart
+of the runs of several. A record or key that does not exist is an error of
+the build. The directive ``{waiting}`` lists the runs that are planned and
+have no record yet.
 """
 
 import json
@@ -90,6 +91,8 @@ class RecordRole(SphinxRole):
         name, key, *spec = self.text.split()
         try:
             value = lookup(load(name), key)
+            if spec == ["min"]:
+                value, spec = value / 60, [".0f"]
             text = format(value, spec[0] if spec else "")
         except ValueError as error:
             message = self.inliner.reporter.error(
