@@ -12,7 +12,12 @@ from estimate import IMAGES, estimate, images_seen
 
 from vitsd_helpers.evidence.records import read_records, record_name
 from vitsd_helpers.training.loop import epoch_steps
-from vitsd_helpers.training.recipes import FACTORS, VARIANTS, get_recipe
+from vitsd_helpers.training.recipes import (
+    BASELINES,
+    FACTORS,
+    VARIANTS,
+    get_recipe,
+)
 
 
 def test_every_run_can_be_run():
@@ -20,7 +25,7 @@ def test_every_run_can_be_run():
         assert len(set(runs)) == len(runs), study
         for recipe, variant, _ in runs:
             get_recipe(recipe)
-            assert variant in VARIANTS
+            assert variant in VARIANTS | BASELINES
 
 
 def test_no_run_is_in_two_studies():

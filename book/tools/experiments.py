@@ -26,7 +26,13 @@ from pathlib import Path
 from terminal import Parser, check_data, command
 
 from vitsd_helpers.evidence.records import record_name
-from vitsd_helpers.training.recipes import CONTROLS, FACTORS, RUNGS, SHIFTS
+from vitsd_helpers.training.recipes import (
+    CONTROLS,
+    FACTORS,
+    RUNGS,
+    SHIFTS,
+    SIZES,
+)
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "book" / "results"
@@ -78,13 +84,14 @@ STUDIES = {
     # In bfloat16. The margin was set before the runs: the two are the same
     # if the interval of the paired difference lies within one point.
     "precision": grid(["steps-5000-bf16"], PAIR, TEN),
+    "cnn": grid([f"steps-{n}-bf16" for n in SIZES], ["cnn"]),
     "ablation": grid(["steps-5000-bf16"], [*OTHERS, "shift0", *CONTROLS], TEN),
     "rungs": grid([f"ladder-{n}-bf16" for n in RUNGS], PAIR),
     "long": grid(["ladder-16-bf16"], [*OTHERS, "shift0", *CONTROLS]),
 }
 #: Studies that name their backend; the others run on the one there is.
 BACKENDS = dict.fromkeys(
-    ("pair", "precision", "ablation", "rungs", "long"), "torch"
+    ("pair", "precision", "cnn", "ablation", "rungs", "long"), "torch"
 )
 #: Studies whose records stand by themselves.
 MAIN = ("laptop", "gpu", "speedrun")

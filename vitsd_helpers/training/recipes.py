@@ -61,6 +61,8 @@ CONTROLS = {
 VARIANTS = {
     name: title for name, (title, *_) in (FACTORS | SHIFTS | CONTROLS).items()
 }
+#: What is no vision transformer, for `Recipe.build`.
+BASELINES = {"cnn": "ResNet-14"}
 #: What chapter 5 takes from papermill.
 PARAMETERS = (
     "recipe",
@@ -231,7 +233,8 @@ class Recipe:
         """A model of the recipe, to be trained on `data`.
 
         Args:
-            variant: a name in `VARIANTS`; the model is named so.
+            variant: a name in `VARIANTS` or `BASELINES`; the model is
+                named so.
             data: see `config`.
             seed: draws the weights. Keras's global seed is set to it.
 
@@ -247,9 +250,11 @@ class Recipe:
         import keras
 
         from ..model import build_vit
+        from .baseline import build_resnet
         from .patch_dropout import PatchDropout
 
-        config = self.config(variant, data)
+        baseline = variant in BASELINES
+        config = self.config("vit" if baseline else variant, data)
         if self.full_from and config.pooling == "flatten":
             raise ValueError(
                 "pooling='flatten' needs every token in its place, so none "
@@ -260,6 +265,8 @@ class Recipe:
         policy = keras.config.dtype_policy()
         keras.config.set_dtype_policy(self.precision)
         try:
+            if baseline:
+                return build_resnet(config, variant)
             patch_dropout = None
             if self.full_from:
                 patch_dropout = PatchDropout(
@@ -461,7 +468,10 @@ RECIPES = {
         # by the learning rate: 1e-4 then is 1e-4 / 1e-3 now.
         replace(_SEED, name="seed-2022", weight_decay=0.1),
         *_sizes(),
-        _halved(_STUDY),
+        *(
+            _halved(replace(_STUDY, name=f"steps-{n}", train_images=n))
+            for n in SIZES
+        ),
         *_ladder(),
     )
 }
