@@ -9,8 +9,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import bench
+import bench_contenders
 import bench_page
 import bench_record
+import bench_runner
 import bench_ways
 import bench_worker
 import jsonschema
@@ -100,7 +102,7 @@ def invented(**rates: list[float]) -> dict:
         "on_cpu": True,
         "threads": 2,
         "options": asdict(
-            bench.Options(3, 2, 128, 32, "float32", quick=False)
+            bench_runner.Options(3, 2, 128, 32, "float32", quick=False)
         ),
         "environment": {},
         "versions": {"tensorflow": {"keras": "3"}, "torch": {"keras": "3"}},
@@ -111,10 +113,11 @@ def invented(**rates: list[float]) -> dict:
         "streams": {"tensorflow": 1e10, "torch": 2e10},
         "contenders": [],
         "measured": {},
-        "missing": [bench.lacking("jax", "pip install jax")],
+        "missing": [bench_runner.lacking("jax", "pip install jax")],
     }
     known = {
-        c.name: c for c in bench.contenders(128, "tensorflow", 32, "float32")
+        c.name: c
+        for c in bench_contenders.contenders(128, "tensorflow", 32, "float32")
     }
     for name, values in rates.items():
         kept = asdict(known[name.replace("_", "-")])
@@ -285,8 +288,8 @@ def test_a_section_is_measured_anew_and_the_others_stay():
         sl_infer_torch=[150, 200],
     )
     old["missing"] += [
-        bench.lacking("vit-infer-torch", "look", "infer"),
-        bench.lacking("vit-train-torch", "look", "train"),
+        bench_runner.lacking("vit-infer-torch", "look", "infer"),
+        bench_runner.lacking("vit-train-torch", "look", "train"),
     ]
     old["versions"]["torch"]["vit-pytorch"] = "1"
     old["products"]["torch"]["bfloat16"] = 5e11
@@ -328,11 +331,11 @@ def test_only_what_was_measured_alike_is_kept(change, reason, tmp_path):
     with pytest.raises(ValueError, match=reason):
         bench_record.merge(old, new)
     path = bench_record.write(old, tmp_path)
-    found = bench.of_the_paper("train", "train", 8)
+    found = bench_contenders.of_the_paper("train", "train", 8)
     with pytest.raises(SystemExit, match=f"{reason}.*infer.*--out"):
         bench.earlier(path, new, found)
     # Where all is measured anew, nothing can be lost.
-    found += bench.of_the_paper("infer", "infer", 8)
+    found += bench_contenders.of_the_paper("infer", "infer", 8)
     assert bench.earlier(path, new, found) is None
     assert bench.earlier(path, old, found[:1]) == old
 
@@ -348,7 +351,7 @@ def test_committed_records_are_whole():
 
 
 def test_contenders_are_unique_and_meet_their_reference():
-    found = bench.contenders(128, "jax", 32, "float32")
+    found = bench_contenders.contenders(128, "jax", 32, "float32")
     by_name = {c.name: c for c in found}
     assert len(by_name) == len(found)
     for c in found:
@@ -359,12 +362,12 @@ def test_contenders_are_unique_and_meet_their_reference():
 
 
 def test_half_precision_is_everybodys():
-    places = dict.fromkeys(bench.BACKENDS)
-    options = bench.Options(1, 1, 128, 32, "float32", quick=False)
-    benchmark = bench.Benchmark(options, places)
+    places = dict.fromkeys(bench_contenders.BACKENDS)
+    options = bench_runner.Options(1, 1, 128, 32, "float32", quick=False)
+    benchmark = bench_runner.Benchmark(options, places)
     specs = {
         c.name: benchmark.spec(c)
-        for c in bench.contenders(128, "jax", 32, "float32")
+        for c in bench_contenders.contenders(128, "jax", 32, "float32")
     }
     half = {n for n, s in specs.items() if s["precision"] != "float32"}
     assert {n for n, s in specs.items() if s["section"] == "half"} <= half
@@ -375,12 +378,12 @@ def test_half_precision_is_everybodys():
     assert all("bfloat16" in specs[n]["dtypes"] for n in half)
     assert specs["sl-train-torch"]["dtypes"] == ["float32"]
     # Where everything is in half precision, there is no section for it.
-    found = bench.contenders(128, "jax", 32, "mixed_bfloat16")
+    found = bench_contenders.contenders(128, "jax", 32, "mixed_bfloat16")
     assert "half" not in {c.section for c in found}
 
 
 def test_parts_leave_out_something_that_was_there():
-    parts = bench.of_the_parts("parts", 128)
+    parts = bench_contenders.of_the_parts("parts", 128)
     by_name = {c.name: c for c in parts}
     for c in parts:
         if not c.reference:
@@ -396,7 +399,7 @@ def test_parts_leave_out_something_that_was_there():
 
 
 def test_growth_changes_one_size_at_a_time():
-    base, *others = bench.of_growth("growth", "jax", 32)
+    base, *others = bench_contenders.of_growth("growth", "jax", 32)
     for c in others:
         changed = {
             name
@@ -408,10 +411,10 @@ def test_growth_changes_one_size_at_a_time():
 
 @pytest.mark.parametrize("together", [1, 4, 6, 100])
 def test_groups_keep_ratios_within_a_round(together):
-    found = bench.contenders(128, "jax", 32, "float32")
+    found = bench_contenders.contenders(128, "jax", 32, "float32")
     for section in bench_record.SECTIONS:
         members = [c for c in found if c.section == section]
-        split = list(bench.groups(members, together))
+        split = list(bench_contenders.groups(members, together))
         seen = set()
         for group in split:
             names = {c.name for c in group}
@@ -426,10 +429,10 @@ def test_groups_keep_ratios_within_a_round(together):
 
 
 def test_choosing_keeps_the_reference():
-    found = bench.contenders(128, "jax", 32, "float32")
-    names = [c.name for c in bench.choose(found, "^sl-train-jax$")]
+    found = bench_contenders.contenders(128, "jax", 32, "float32")
+    names = [c.name for c in bench_contenders.choose(found, "^sl-train-jax$")]
     assert names == ["peer-train", "sl-train-jax"]
-    assert not bench.choose(found, "nobody")
+    assert not bench_contenders.choose(found, "nobody")
 
 
 @pytest.mark.parametrize(
@@ -450,7 +453,7 @@ def test_wrong_arguments(arguments, words, capsys):
 
 def test_a_stop_keeps_the_sections_that_were_done(tmp_path, monkeypatch):
     """Ctrl-C in the second section, over a record that has both."""
-    place = bench.Place("torch", "python", "X", True, {"keras": "3"})
+    place = bench_runner.Place("torch", "python", "X", True, {"keras": "3"})
     seconds = 1.0
 
     def run(self, group):
@@ -469,7 +472,7 @@ def test_a_stop_keeps_the_sections_that_were_done(tmp_path, monkeypatch):
                 }
 
     monkeypatch.setattr(bench, "find_places", lambda _: ({"torch": place}, []))
-    monkeypatch.setattr(bench.Benchmark, "run", run)
+    monkeypatch.setattr(bench_runner.Benchmark, "run", run)
     monkeypatch.setattr(
         sys, "argv", ["bench.py", "--sections", "train", "infer"]
     )
@@ -492,7 +495,7 @@ def test_what_is_missing_comes_with_the_remedy(tmp_path):
     bare = tmp_path / "python"
     bare.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S "$@"\n')
     bare.chmod(0o755)
-    places, missing = bench.find_places(
+    places, missing = bench_runner.find_places(
         dict.fromkeys(("torch", "jax"), str(bare))
     )
     assert not places
@@ -504,10 +507,12 @@ def test_what_is_missing_comes_with_the_remedy(tmp_path):
 
 def test_the_cpu_is_not_measured_beside_a_gpu(monkeypatch):
     def probe(backend, python):
-        return bench.Place(backend, python, "X", backend != "torch", {})
+        return bench_runner.Place(backend, python, "X", backend != "torch", {})
 
-    monkeypatch.setattr(bench, "probe", probe)
-    places, missing = bench.find_places({"torch": "p", "tensorflow": "p"})
+    monkeypatch.setattr(bench_runner, "probe", probe)
+    places, missing = bench_runner.find_places(
+        {"torch": "p", "tensorflow": "p"}
+    )
     assert list(places) == ["torch"]
     remedies = {item["what"]: item["remedy"] for item in missing}
     assert "for this GPU" in remedies["tensorflow on the GPU"]
@@ -519,14 +524,14 @@ def test_a_contender_that_dies_does_not_stop_the_others(tmp_path):
     dying.write_text("#!/bin/sh\necho Boom >&2\nexit 3\n")
     dying.chmod(0o755)
     with (
-        bench.Worker({}, str(dying), "jax") as worker,
-        pytest.raises(bench.Failed, match="Boom"),
+        bench_runner.Worker({}, str(dying), "jax") as worker,
+        pytest.raises(bench_runner.Failed, match="Boom"),
     ):
         worker.ask("turn")
-    options = bench.Options(1, 1, 8, 4, "float32", quick=True)
-    place = bench.Place("jax", str(dying), "X", True, {})
-    benchmark = bench.Benchmark(options, {"jax": place})
-    benchmark.run(bench.of_growth("growth", "jax", 4)[:2])
+    options = bench_runner.Options(1, 1, 8, 4, "float32", quick=True)
+    place = bench_runner.Place("jax", str(dying), "X", True, {})
+    benchmark = bench_runner.Benchmark(options, {"jax": place})
+    benchmark.run(bench_contenders.of_growth("growth", "jax", 4)[:2])
     assert [f["what"] for f in benchmark.failed] == [
         "growth-base",
         "growth-patch-8",
@@ -573,7 +578,7 @@ def test_products_are_timed_in_either_precision(dtype, monkeypatch):
 
 
 def test_nothing_to_run_says_so(capsys, monkeypatch):
-    place = bench.Place("jax", "python", "X", True, {})
+    place = bench_runner.Place("jax", "python", "X", True, {})
     monkeypatch.setattr(bench, "find_places", lambda _: ({"jax": place}, []))
     monkeypatch.setattr(sys, "argv", ["bench.py", "--only", "nobody"])
     with pytest.raises(SystemExit, match="nobody"):
@@ -607,7 +612,10 @@ def test_a_way_moves_no_number(way, preset, restored):
 
 
 def test_every_way_is_known():
-    found = {c.way for c in bench.contenders(128, "tensorflow", 32, "float32")}
+    found = {
+        c.way
+        for c in bench_contenders.contenders(128, "tensorflow", 32, "float32")
+    }
     assert found == set(bench_ways.WAYS)
 
 

@@ -30,6 +30,7 @@ from vitsd_helpers.training.loop import Run, epoch_steps, train
 from vitsd_helpers.training.recipes import (
     CONTROLS,
     FACTORS,
+    PARAMETERS,
     RECIPES,
     SHIFTS,
     VARIANTS,
@@ -266,6 +267,10 @@ def test_papermill_refuses_mistyped_parameters(tmp_path, parameters, text):
             kernel_name="python3",
             progress_bar=False,
         )
+
+
+def test_the_parameters_are_those_of_the_chapter():
+    assert tuple(papermill.inspect_notebook(CHAPTER)) == PARAMETERS
 
 
 def test_published_run_keeps_the_code_and_turns_the_links(tmp_path):

@@ -1,4 +1,9 @@
-"""Recipes: everything that decides a training run, by name."""
+"""Recipes: everything that decides a training run, by name.
+
+They are plain dataclasses. hydra and its YAML files are not used: a reader
+sees a recipe in one place, an editor checks its settings, and its hash is of
+what is written here.
+"""
 
 import dataclasses
 import hashlib
@@ -63,7 +68,8 @@ VARIANTS = {
 }
 #: What is no vision transformer, for `Recipe.build`.
 BASELINES = {"cnn": "ResNet-14"}
-#: What chapter 5 takes from papermill.
+#: What chapter 5 takes from papermill. The notebook says it in its first cell,
+#: but cannot read its own cells; a test compares the two.
 PARAMETERS = (
     "recipe",
     "models",
