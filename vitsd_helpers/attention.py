@@ -145,26 +145,30 @@ class LocalitySelfAttention(layers.Layer):
         return ops.convert_to_numpy(ops.broadcast_to(tau, (self.num_heads,)))
 
     def call(self, tokens, training=False, return_attention_scores=False):
-        count = ops.shape(tokens)[1]
-        qkv = self._project(tokens)
+        # B images, N tokens, H heads, D values in a query, key or value.
+        count = ops.shape(tokens)[1]  # N
+        qkv = self._project(tokens)  # (B, N, 3, H, D)
         dropping = training and self.dropout
         fused = _fused_kernel(qkv, count)
         if fused and not (return_attention_scores or dropping):
+            query, key, value = ops.unstack(qkv, axis=2)  # (B, N, H, D) each
             mixed = ops.dot_product_attention(
-                *ops.unstack(qkv, axis=2), mask=self._mask(count), scale=1.0
-            )
+                query, key, value, mask=self._mask(count), scale=1.0
+            )  # (B, N, H, D)
         else:
             # Axes are moved once: parts of the first one are not copied.
-            parts = ops.split(ops.transpose(qkv, (2, 0, 3, 1, 4)), 3)
+            qkv = ops.transpose(qkv, (2, 0, 3, 1, 4))  # (3, B, H, N, D)
+            parts = ops.split(qkv, 3)  # (1, B, H, N, D) each
             query, key, value = (ops.squeeze(x, 0) for x in parts)
-            scores = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2)))
-            weights = self._softmax(scores)
-            mixed = ops.matmul(self.drop(weights, training=training), value)
-            mixed = ops.transpose(mixed, (0, 2, 1, 3))
-        inner = self.num_heads * self.key_dim
-        outputs = self.output_projection(
-            ops.reshape(mixed, (-1, count, inner))
-        )
+            key = ops.transpose(key, (0, 1, 3, 2))  # (B, H, D, N)
+            scores = ops.matmul(query, key)  # (B, H, N, N)
+            weights = self._softmax(scores)  # (B, H, N, N), rows sum to 1
+            kept = self.drop(weights, training=training)  # (B, H, N, N)
+            mixed = ops.matmul(kept, value)  # (B, H, N, D)
+            mixed = ops.transpose(mixed, (0, 2, 1, 3))  # (B, N, H, D)
+        inner = self.num_heads * self.key_dim  # H * D
+        mixed = ops.reshape(mixed, (-1, count, inner))  # (B, N, H * D)
+        outputs = self.output_projection(mixed)  # (B, N, width)
         if return_attention_scores:
             return outputs, weights
         return outputs
@@ -176,12 +180,13 @@ class LocalitySelfAttention(layers.Layer):
         its kernel that make the queries: far fewer numbers than queries.
         """
         columns = (self.num_heads, self.key_dim)
-        queries = ops.broadcast_to(self._query_scale(), columns)
+        queries = ops.broadcast_to(self._query_scale(), columns)  # (H, D)
         shape = (2 * self.num_heads, self.key_dim)
-        others = ops.ones(shape, self.compute_dtype)
-        scale = ops.reshape(ops.concatenate([queries, others]), (-1,))
-        rows = ops.reshape(tokens, (-1, ops.shape(tokens)[-1]))
-        qkv = ops.matmul(rows, self.qkv.kernel * scale)
+        others = ops.ones(shape, self.compute_dtype)  # (2 H, D)
+        scale = ops.concatenate([queries, others])  # (3 H, D)
+        scale = ops.reshape(scale, (-1,))  # (3 H D,)
+        rows = ops.reshape(tokens, (-1, ops.shape(tokens)[-1]))  # (B N, width)
+        qkv = ops.matmul(rows, self.qkv.kernel * scale)  # (B N, 3 H D)
         if self.use_bias:
             qkv = qkv + self.qkv.bias * scale
         count = ops.shape(tokens)[1]

@@ -12,6 +12,11 @@ draws other numbers from the same seed once XLA compiles the step.
 
 Train on `flip`, `crop`, `rand_augment`, `random_erasing` and `mix`, in this
 order.
+
+Keras has such layers, and they are not used. `RandAugment` draws one row of
+operations for a whole batch. `ops.image.affine_transform`, by which it and
+`RandomRotation` move pixels, does not compile on TensorFlow (there is no XLA
+kernel for it) and loops over the images on torch.
 """
 
 import math
