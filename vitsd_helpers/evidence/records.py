@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     import keras
 
 #: Folders beside the results: the benchmark's records, the trials by which
-#: a recipe was chosen, and studies that are not complete yet.
-APART = ("bench", "trials", "peers", "incoming")
+#: a recipe was chosen, studies that are not complete yet, and the losses of
+#: chapter 14 on several devices.
+APART = ("bench", "trials", "peers", "incoming", "devices")
 #: The array of predicted classes in the file beside a record.
 _PREDICTED = "answer"
 PACKAGES = ("keras", "tensorflow", "tensorflow-cpu", "jax", "torch", "numpy")
@@ -52,13 +53,15 @@ def make_record(
         started: has "commit" and "start_weights", as they were at the start.
         outcome: has "finished", "epochs" (a list of values an epoch for
             each metric), "test" (metrics, or None), "steps", "images",
-            "seconds" and "compile_seconds".
+            "seconds", "compile_seconds" and "devices", their number.
 
     Returns:
         A dictionary that JSON can hold.
     """
     import keras
 
+    seconds = max(outcome["seconds"], 1e-9)
+    rate = outcome["images"] / seconds
     config: ViTConfig | None = getattr(model, "vit_config", None)
     return {
         "name": name,
@@ -85,10 +88,10 @@ def make_record(
         "images": outcome["images"],
         "seconds": round(outcome["seconds"], 2),
         "compile_seconds": round(outcome["compile_seconds"], 2),
-        "images_per_second": round(
-            outcome["images"] / max(outcome["seconds"], 1e-9), 1
-        ),
+        "images_per_second": round(rate, 1),
+        "images_per_second_each": round(rate / outcome["devices"], 1),
         "device": device_name(),
+        "devices": outcome["devices"],
         "backend": keras.backend.backend(),
         "versions": versions(),
         "commit": started["commit"],
@@ -229,7 +232,10 @@ def device_name() -> str:
     """The processor that Keras computes on, as its maker calls it."""
     import keras
 
-    if "cpu" not in str(keras.Variable(0.0).value.device).lower():
+    value = keras.Variable(0.0).value
+    # On JAX it may lie on several.
+    places = value.devices() if hasattr(value, "devices") else value.device
+    if "cpu" not in str(places).lower():
         query = ("nvidia-smi", "--query-gpu=name", "--format=csv,noheader")
         with contextlib.suppress(OSError, subprocess.CalledProcessError):
             found = subprocess.run(

@@ -27,6 +27,7 @@ import numpy as np
 from keras import ops
 
 from ..patches import check_images
+from .devices import parts
 
 #: What `rand_augment` draws from: the paper's fourteen.
 OPERATIONS = (
@@ -576,8 +577,11 @@ def _once(x):
 
     XLA on a CPU repeats a computation wherever its result is used, the
     drawing of random numbers too.
-    It does not see through a sum over segments, even of one row each.
+    It does not see through a sum over segments, even of one row each. On
+    several devices that sum would bring the whole batch to each.
     """
+    if parts() > 1:
+        return x
     count = ops.shape(x)[0]
     rows = ops.reshape(x, (count, -1))
     index = ops.arange(count, dtype="int32")
@@ -620,6 +624,14 @@ def _pick(images, rows, columns):
     """The pixels at (row, column), whole numbers, (B, H, W, 1) each."""
     count = ops.shape(images)[0]
     height, width, channels = images.shape[1:]
+    if parts() > 1:
+        # By one index into all images, all would come to each device.
+        index = rows * width + columns
+        size = index.shape[1:3]
+        images = ops.reshape(images, (count, height * width, channels))
+        index = ops.reshape(index, (count, -1, 1))
+        pixels = ops.take_along_axis(images, index, axis=1)
+        return ops.reshape(pixels, (count, *size, channels))
     first = ops.reshape(ops.arange(count, dtype="int32"), (-1, 1, 1, 1))
     index = (first * height + rows) * width + columns
     pixels = ops.reshape(images, (-1, channels))

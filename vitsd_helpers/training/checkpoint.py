@@ -53,6 +53,8 @@ class Checkpoints:
         name: of the run.
         key: what makes it this run and no other, such as its seed and its
             recipe; JSON must be able to hold it.
+        writes: whether this process does; of several one does, and all
+            read.
 
     Raises:
         OSError: if the folder cannot be made or written to.
@@ -61,9 +63,13 @@ class Checkpoints:
     """
 
     def __init__(
-        self, folder: str | os.PathLike, name: str, key: Mapping | None = None
+        self,
+        folder: str | os.PathLike,
+        name: str,
+        key: Mapping | None = None,
+        writes: bool = True,
     ):
-        self.folder = Path(folder) / name
+        self.folder, self.writes = Path(folder) / name, writes
         path = self.folder / "key.json"
         key = json.loads(json.dumps(key))
         if path.exists() and self._paths():
@@ -76,7 +82,8 @@ class Checkpoints:
                     "Give this run another name or another folder, or "
                     "delete that one."
                 )
-        write_whole(path, json.dumps(key, indent=1) + "\n")
+        if writes:
+            write_whole(path, json.dumps(key, indent=1) + "\n")
 
     def save(
         self, epoch: int, arrays: Mapping[str, np.ndarray], meta: dict
@@ -92,13 +99,15 @@ class Checkpoints:
             OSError: if the disk is full or fails. Earlier checkpoints are
                 left as they were.
         """
+        path = self.folder / f"epoch-{epoch:06d}.ckpt"
+        if not self.writes:
+            return path
         buffer = io.BytesIO()
         text = json.dumps(meta).encode()
         extra = {_META: np.frombuffer(text, "uint8")}
         np.savez(buffer, **arrays, **extra)
         content = buffer.getvalue()
         digest = hashlib.sha256(content).hexdigest().encode()
-        path = self.folder / f"epoch-{epoch:06d}.ckpt"
         try:
             write_whole(path, digest + b"\n" + content)
         except OSError as error:

@@ -24,8 +24,10 @@ from ..evidence.records import (
     write_record,
 )
 from .checkpoint import Checkpoints, differing
+from .devices import lay, parts, spread
 from .inference import score
 from .optimizer import make_optimizer
+from .processes import first_process, same_everywhere
 from .progress import Progress
 from .recipes import VARIANTS, Recipe
 from .scan import EpochScan
@@ -111,6 +113,7 @@ def train(
     seed: int = 0,
     folder: str | os.PathLike | None = None,
     scan: bool | None = None,
+    devices: int | None = None,
     report: Callable[[str], None] | None = None,
 ) -> Run:
     """Train a model by a recipe, from the start or from where it stopped.
@@ -132,6 +135,10 @@ def train(
         scan: run each epoch as one compiled function, on JAX only; see
             `scan.EpochScan`. The losses are those of `fit`. None: on JAX if
             the recipe asks for XLA.
+        devices: spread the run over the first so many, on JAX only; see
+            `devices.spread`. The losses are those of one device, and a run
+            goes on from its checkpoints on any number of them. None: as
+            `keras.distribution.set_distribution` says, or one.
         report: is given a line after every epoch. Without it the line is
             printed, and there are signs of life; see `Progress`.
 
@@ -144,12 +151,24 @@ def train(
         ValueError: if there are fewer training images than a batch; if the
             model does not take the data's images or does not give logits
             of its classes; if its precision is not the recipe's; if the
-            folder holds another run of that name.
-        RuntimeError: for `scan` on another backend than JAX.
+            folder holds another run of that name; if there are not so many
+            devices; if machines do not share the folder.
+        RuntimeError: for `scan` or several devices on another backend than
+            JAX.
         FloatingPointError: if the loss is not finite; the checkpoints of
             the epochs before are intact.
         OSError: if the folder cannot be written to or the disk is full.
     """
+    with spread(devices) as number:
+        return _train(
+            model, data, recipe, name, seed, folder, scan, number, report
+        )
+
+
+def _train(
+    model, data, recipe, name, seed, folder, scan, devices, report
+) -> Run:
+    """`train`, on the devices that are spread over."""
     count = len(data.x_train)
     epoch_size = recipe.samples_per_epoch or count
     if epoch_size < recipe.batch_size:
@@ -158,17 +177,26 @@ def train(
             f"{recipe.batch_size}: take a smaller batch."
         )
     keras.utils.set_random_seed(seed)
+    lay(model.variables)
+    if not first_process():
+        report = _silent
     check_model(model, data, recipe)
     variant = variant_of(model)
     name = name or record_name(recipe.name, variant, seed)
     checkpoints = None
     if folder is not None:
         key = _key(model, data, recipe, seed)
-        checkpoints = Checkpoints(folder, name, key)
+        checkpoints = Checkpoints(folder, name, key, first_process())
     started = {"commit": commit(), "start_weights": weights_digest(model)}
     steps = epoch_steps(recipe, count)
     trainer = _compiled(model, recipe, data, seed, steps * recipe.epochs)
     done, state = _restore(trainer, checkpoints, started)
+    state["devices"] = devices
+    if not same_everywhere(done):
+        raise ValueError(
+            f"folder={str(folder)!r} holds other checkpoints for one process "
+            "than for another: give one that all machines share."
+        )
     finished, predictions, test = True, None, None
     size = steps * recipe.batch_size
     bar = Progress(
@@ -334,7 +362,7 @@ def _compiled(model, recipe, data, seed, steps) -> Trainer:
         metrics=metrics,
         jit_compile=True if wanted else "auto",
     )
-    trainer(np.zeros(1, "int32"))
+    trainer(np.zeros(parts(), "int32"))
     trainer.optimizer.build(trainer.trainable_variables)
     return trainer
 
@@ -485,6 +513,7 @@ def _restore(trainer, checkpoints, started) -> tuple[int, dict]:
         )
     for index, variable in enumerate(trainer.learned):
         variable.assign(arrays[f"{index:04d}"])
+    lay(trainer.learned)
     return done, state
 
 
@@ -505,4 +534,11 @@ def _line(recipe, state) -> str:
     number = len(state["epochs"]["loss"])
     rate = state["images"] / max(state["seconds"], 1e-9)
     metrics = " ".join(f"{name} {value:.4f}" for name, value in logs.items())
-    return f"{number}/{recipe.epochs} {metrics} {rate:.0f} images/s"
+    line = f"{number}/{recipe.epochs} {metrics} {rate:.0f} images/s"
+    count = state["devices"]
+    each = f", {rate / count:.0f} on each of {count} devices"
+    return line + each if count > 1 else line
+
+
+def _silent(line: str) -> None:
+    """What the processes but the first report."""

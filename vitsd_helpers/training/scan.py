@@ -40,28 +40,29 @@ class EpochScan:
 
         self.trainer, self.batch_size = trainer, batch_size
         self.optimizer = trainer.optimizer
-        data = (trainer.images, trainer.labels)
-        self.is_data = [
-            any(v is d for d in data) for v in trainer.non_trainable_variables
-        ]
-        fixed, moving = self._split(trainer.non_trainable_variables)
-        self.fixed = [v.value for v in fixed]
+        others = trainer.non_trainable_variables
+        self.labels = [v is trainer.labels for v in others].index(True)
         self.variables = (
             trainer.trainable_variables,
-            moving,
+            others,
             self.optimizer.variables,
         )
         self.gradient = jax.value_and_grad(self._loss, has_aux=True)
-        epoch = jax.jit(self._epoch, donate_argnums=0)
-        self.run = epoch.lower(
-            self._state(), self.fixed, order.reshape(-1, batch_size)
-        ).compile()
+        state = self._state()
+        # An epoch's state goes on as it came, so each may follow the other.
+        places = jax.tree.map(lambda value: value.sharding, state)
+        several = keras.distribution.distribution() is not None
+        epoch = jax.jit(
+            self._epoch,
+            donate_argnums=0,
+            out_shardings=(places, None) if several else None,
+        )
+        self.run = epoch.lower(state, order.reshape(-1, batch_size)).compile()
 
     def __call__(self, order: np.ndarray) -> dict[str, np.ndarray]:
         """Train on the batches of `order`; metrics of every step."""
-        state, logs = self.run(
-            self._state(), self.fixed, order.reshape(-1, self.batch_size)
-        )
+        batches = order.reshape(-1, self.batch_size)
+        state, logs = self.run(self._state(), batches)
         for group, values in zip(self.variables, state, strict=True):
             for variable, value in zip(group, values, strict=True):
                 variable.assign(value)
@@ -70,50 +71,30 @@ class EpochScan:
     def _state(self):
         return tuple([v.value for v in group] for group in self.variables)
 
-    def _split(self, variables):
-        """The data, which never changes, and the rest."""
-        pairs = list(zip(variables, self.is_data, strict=True))
-        return [v for v, d in pairs if d], [v for v, d in pairs if not d]
-
-    def _join(self, fixed, moving):
-        parts = {True: iter(fixed), False: iter(moving)}
-        return [next(parts[is_data]) for is_data in self.is_data]
-
-    def _loss(self, trainable, moving, fixed, indices):
+    def _loss(self, trainable, others, indices):
         outputs, others = self.trainer.stateless_call(
-            trainable, self._join(fixed, moving), indices, training=True
+            trainable, others, indices, training=True
         )
-        _, moving = self._split(others)
         loss = self.trainer.compute_loss(y_pred=outputs)
-        logits = outputs["logits"]
-        labels = ops.take(self._labels(fixed), indices)
+        labels = ops.take(others[self.labels], indices)
         logs = {
             "loss": loss,
-            "top1": share_within(labels, logits, 1),
-            "top5": share_within(labels, logits, 5),
+            "top1": share_within(labels, outputs["logits"], 1),
+            "top5": share_within(labels, outputs["logits"], 5),
         }
-        return loss, (moving, logs)
+        return loss, (others, logs)
 
-    def _labels(self, fixed):
-        """The value of the labels among those of the data."""
-        variables, _ = self._split(self.trainer.non_trainable_variables)
-        return next(
-            value
-            for variable, value in zip(variables, fixed, strict=True)
-            if variable is self.trainer.labels
-        )
-
-    def _epoch(self, state, fixed, batches):
+    def _epoch(self, state, batches):
         from jax import lax
 
         def step(state, indices):
-            trainable, moving, slots = state
-            (_, (moving, logs)), gradients = self.gradient(
-                trainable, moving, fixed, indices
+            trainable, others, slots = state
+            (_, (others, logs)), gradients = self.gradient(
+                trainable, others, indices
             )
             trainable, slots = self.optimizer.stateless_apply(
                 slots, gradients, trainable
             )
-            return (trainable, moving, slots), logs
+            return (trainable, others, slots), logs
 
         return lax.scan(step, state, batches)

@@ -11,6 +11,7 @@ from keras import ops
 
 from ..data import ImageData
 from . import augment
+from .devices import gather, split
 from .patch_dropout import PatchDropout
 from .recipes import Recipe
 
@@ -68,6 +69,7 @@ class Trainer(keras.Model):
 
     def call(self, indices, training=False):
         r = self.recipe
+        indices = split(indices)
         images = ops.take(self.images, indices, axis=0)
         images = ops.cast(images, "float32")
         labels = ops.take(self.labels, indices, axis=0)
@@ -92,7 +94,11 @@ class Trainer(keras.Model):
                 )
             smoothing = r.label_smoothing
             targets = targets * (1 - smoothing) + smoothing / self.classes
+            images, targets = split(images), split(targets)
         logits = self.model(images, training=training)
+        if not training:
+            # Each process shall see all predictions.
+            logits, targets = gather(logits), gather(targets)
         return {"logits": logits, "targets": targets}
 
     def compute_loss(

@@ -1,0 +1,121 @@
+"""Run by test_devices.py with eight virtual devices: what one run gives.
+
+    python tests/many_devices.py FOLDER
+
+Writes FOLDER/found.json.
+"""
+
+import dataclasses
+import json
+import re
+import sys
+from pathlib import Path
+
+import jax
+import keras
+import numpy as np
+from test_train import Stop, quiet, stop_after, tiny
+
+from vitsd_helpers import load_data
+from vitsd_helpers.training import loop
+from vitsd_helpers.training.devices import spread
+from vitsd_helpers.training.loop import train
+from vitsd_helpers.training.scan import EpochScan
+
+#: 64 images do not divide by 3, and 50 test images not by 8.
+RECIPE = tiny(epochs=2, batch_size=64, learning_rate=1e-3)
+
+
+def digits():
+    data = load_data("digits")
+    return dataclasses.replace(
+        data,
+        x_train=data.x_train[:192],
+        y_train=data.y_train[:192],
+        x_test=data.x_test[:50],
+        y_test=data.y_test[:50],
+    )
+
+
+def run(data, model=None, **options) -> dict:
+    """The record of a run, with its predictions.
+
+    Scanned, it has the losses of the steps and the compiled program, too.
+    """
+    losses, texts = [], []
+
+    class Spy(EpochScan):
+        def __call__(self, order):
+            logs = super().__call__(order)
+            losses.extend(logs["loss"].tolist())
+            texts.append(self.run.as_text())
+            return logs
+
+    loop.EpochScan = Spy
+    model = model or RECIPE.build("sl", data)
+    report = options.pop("report", quiet)
+    predictions, record = [], {}
+    try:
+        found = train(model, data, RECIPE, report=report, **options)
+        predictions = found.predictions["predicted"].tolist()
+        record = found.record
+    except Stop:
+        pass
+    finally:
+        loop.EpochScan = EpochScan
+    more = {"predicted": predictions, "losses": losses}
+    return record | more | {"step": read(texts[-1]) if texts else None}
+
+
+def step_of_fit(data, devices: int) -> dict:
+    """What the compiled step of `fit` holds."""
+    with spread(devices):
+        model = RECIPE.build("sl", data)
+        trainer = loop._compiled(model, RECIPE, data, 0, 6)
+        order = np.arange(RECIPE.batch_size, dtype="int32")
+        groups = (
+            trainer.trainable_variables,
+            trainer.non_trainable_variables,
+            trainer.optimizer.variables,
+            trainer.metrics_variables,
+        )
+        state = tuple([v.value for v in group] for group in groups)
+        step = jax.jit(trainer.train_step)
+        lowered = step.lower(state, (order, data.y_train[order]))
+        return read(lowered.compile().as_text())
+
+
+def read(text: str) -> dict:
+    """A compiled program: what devices exchange, and batches of images."""
+    return {
+        "reduces": len(re.findall(r" all-reduce(?:-start)?\(", text)),
+        "gathers": len(re.findall(r" all-gather(?:-start)?\(", text)),
+        "images": sorted(
+            {int(n) for n in re.findall(r"f32\[(\d+),32,32,3\]", text)}
+        ),
+    }
+
+
+def main(folder: Path) -> None:
+    data = digits()
+    one = run(data, scan=True)
+    options = {"folder": folder, "scan": True}
+    first = run(data, devices=8, report=stop_after(1), **options)
+    rest = run(data, devices=3, **options)
+    fit = run(data, scan=False, devices=3)
+    keras.distribution.set_distribution(keras.distribution.DataParallel())
+    ambient = run(data, scan=False)
+    keras.distribution.set_distribution(None)
+    found = {
+        "devices": keras.distribution.list_devices(),
+        "one": one,
+        "scan 8": first,
+        "scan 3": rest,
+        "fit 3": fit,
+        "fit 8": ambient | {"step": step_of_fit(data, 8)},
+    }
+    (folder / "found.json").write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
