@@ -1,0 +1,49 @@
+"""Run by test_devices.py as several processes: an epoch a second.
+
+python tests/many_processes.py FOLDER
+"""
+
+import dataclasses
+import json
+import sys
+import time
+from pathlib import Path
+
+import keras
+from many_devices import RECIPE, digits
+
+from vitsd_helpers import evaluate
+from vitsd_helpers.training.loop import train
+from vitsd_helpers.training.processes import first_process, initialize
+
+SLOW = dataclasses.replace(RECIPE, epochs=4)
+
+
+def main(folder: Path) -> None:
+    together = initialize()
+    data = digits()
+
+    def report(line: str) -> None:
+        print(line, flush=True)
+        time.sleep(1)
+
+    run = train(
+        SLOW.build("sl", data),
+        data,
+        SLOW,
+        folder=folder if together else None,
+        report=report,
+    )
+    judged = evaluate(run.model, data, "test", 32)
+    if first_process():
+        record = run.record | {
+            "answers": run.answers["answer"].tolist(),
+            "predictions": judged["predictions"].tolist(),
+            "all": keras.distribution.list_devices(),
+        }
+        name = "together" if together else "alone"
+        (folder / f"{name}.json").write_text(json.dumps(record))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,198 @@
+"""Several processes of one run: watched, stopped together, gone on with."""
+
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import keras
+import launch
+import numpy as np
+import pytest
+from test_devices import environment
+
+from vitsd_helpers.training import processes
+
+HERE = Path(__file__).parent
+#: Seconds in which the others must be stopped.
+SOON = 30
+on_jax = pytest.mark.skipif(
+    keras.backend.backend() != "jax", reason="several processes need JAX"
+)
+
+
+def launched(words, env=None) -> subprocess.Popen:
+    """The launcher of two processes, its output in one pipe."""
+    return subprocess.Popen(
+        [sys.executable, launch.__file__, "2", "--", *map(str, words)],
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def children(pid: int) -> list[int]:
+    """Processes that a process started, oldest first."""
+    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return sorted(map(int, found))
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def lose_the_second(launcher, number: int) -> str:
+    """Send a signal to process 1; what the launcher says of it."""
+    pids = children(launcher.pid)
+    os.kill(pids[1], number)
+    since = time.monotonic()
+    said, _ = launcher.communicate(timeout=SOON)
+    assert time.monotonic() - since < SOON
+    assert launcher.returncode == 1
+    assert not any(map(alive, pids))
+    return said
+
+
+WAIT = "import os, time; os.write(1, b'here\\n'); time.sleep(600)"
+LOST = {
+    signal.SIGKILL: "process 1 of 2 was killed by SIGKILL",
+    signal.SIGTERM: "process 1 of 2 was killed by SIGTERM",
+    signal.SIGSTOP: "process 1 of 2 was halted for 5 s",
+}
+in_linux = pytest.mark.skipif(
+    not Path("/proc/self/task").exists(), reason="reads Linux's /proc"
+)
+
+
+@in_linux
+@pytest.mark.parametrize("number", LOST)
+def test_a_lost_process_is_named_and_the_other_stopped(number):
+    launcher = launched([sys.executable, "-c", WAIT])
+    for _ in range(2):
+        assert launcher.stdout.readline() == "here\n"
+    said = lose_the_second(launcher, number)
+    assert LOST[number] in said and "goes on from the last" in said
+
+
+def test_a_failed_process_is_named():
+    code = "import os, sys; sys.exit(3 * int(os.environ['VITSD_PROCESS']))"
+    launcher = launched([sys.executable, "-c", code])
+    said, _ = launcher.communicate(timeout=SOON)
+    assert launcher.returncode == 1
+    assert "process 1 of 2 ended with the code 3" in said
+
+
+def test_all_end_well():
+    names = " + ' ' + ".join(f"os.environ['{n}']" for n in processes.VARIABLES)
+    launcher = launched([sys.executable, "-c", f"import os; print({names})"])
+    said, _ = launcher.communicate(timeout=SOON)
+    assert launcher.returncode == 0
+    one, other = sorted(line.split() for line in said.splitlines())
+    assert one[0] == other[0] and one[0].startswith("127.0.0.1:")
+    assert one[1:] == ["2", "0"] and other[1:] == ["2", "1"]
+
+
+def test_alone_there_is_nobody_to_join(monkeypatch):
+    for name in (*processes.VARIABLES, "SLURM_STEP_NODELIST"):
+        monkeypatch.delenv(name, raising=False)
+    assert not processes.initialize()
+    monkeypatch.setenv("VITSD_PROCESS", "0")
+    with pytest.raises(ValueError, match="VITSD_COORDINATOR and VITSD_PROC"):
+        processes.initialize()
+
+
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="JAX can")
+def test_processes_on_another_backend_are_refused(monkeypatch):
+    for name in processes.VARIABLES:
+        monkeypatch.setenv(name, "1")
+    with pytest.raises(RuntimeError, match="KERAS_BACKEND=jax"):
+        processes.initialize()
+
+
+@on_jax
+@pytest.mark.parametrize("told", [None, "0.0.0.0:9"])
+def test_the_coordinator_listens_where_it_is_told(monkeypatch, told):
+    import jax
+
+    given = {}
+    monkeypatch.setattr(
+        jax.distributed, "initialize", lambda **options: given.update(options)
+    )
+    monkeypatch.setattr(
+        keras.distribution, "set_distribution", lambda found: None
+    )
+    values = ("127.0.0.1:1234", "2", "1")
+    for name, value in zip(processes.VARIABLES, values, strict=True):
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("JAX_COORDINATOR_BIND_ADDRESS", raising=False)
+    if told:
+        monkeypatch.setenv("JAX_COORDINATOR_BIND_ADDRESS", told)
+    assert processes.initialize()
+    listens = told or "127.0.0.1:1234"
+    assert given["coordinator_bind_address"] == listens
+    assert given["num_processes"] == 2 and given["process_id"] == 1
+    assert given["heartbeat_timeout_seconds"] == processes.HEARTBEAT
+
+
+def lines_until(launcher, start: str) -> list[str]:
+    """What is said, to the line that begins so."""
+    lines = []
+    for line in launcher.stdout:
+        lines.append(line.rstrip())
+        if line.startswith(start):
+            return lines
+    raise AssertionError("\n".join(lines))
+
+
+def interrupted(folder: Path, number: int) -> subprocess.Popen:
+    """Lose a process after the first epoch, then start both again."""
+    words = [sys.executable, HERE / "many_processes.py", folder]
+    launcher = launched(words, environment(2))
+    lines_until(launcher, "1/4 ")
+    assert LOST[number] in lose_the_second(launcher, number)
+    assert list(folder.rglob("epoch-*.ckpt"))
+    return launched(words, environment(2))
+
+
+@on_jax
+@in_linux
+def test_two_processes_are_as_one_and_go_on_when_one_was_lost(tmp_path):
+    alone = [sys.executable, HERE / "many_processes.py", tmp_path]
+    subprocess.run(alone, check=True, env=environment(1))
+    again = interrupted(tmp_path, signal.SIGKILL)
+    said, _ = again.communicate(timeout=600)
+    assert again.returncode == 0, said
+    assert "\n1/4 " not in f"\n{said}" and "4/4 " in said
+    assert "on each of 4 devices" in said
+    one, other = (
+        json.loads((tmp_path / f"{name}.json").read_text())
+        for name in ("alone", "together")
+    )
+    assert len(other["all"]) == other["devices"] == 4
+    for name, values in one["epochs"].items():
+        np.testing.assert_allclose(other["epochs"][name], values, rtol=1e-5)
+    assert other["answers"] == one["answers"]
+    assert other["predictions"] == other["answers"]
+
+
+@pytest.mark.heavy
+@in_linux
+@pytest.mark.skipif(
+    importlib.util.find_spec("jax") is None, reason="needs JAX"
+)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGSTOP])
+def test_a_training_process_that_is_lost_in_another_way(tmp_path, number):
+    again = interrupted(tmp_path, number)
+    said = "\n".join(lines_until(again, "2/4 "))
+    assert "\n1/4 " not in f"\n{said}"
+    again.send_signal(signal.SIGINT)
+    again.wait(timeout=SOON)
