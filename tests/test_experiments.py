@@ -1,13 +1,18 @@
 """The list of runs behind the result chapters, and the runner."""
 
 import dataclasses
+import importlib.util
 import json
+import os
+import re
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 
 import experiments
 import pytest
+import yaml
 from estimate import IMAGES, estimate, images_seen
 
 from vitsd_helpers.evidence.records import read_records, record_name
@@ -18,6 +23,8 @@ from vitsd_helpers.training.recipes import (
     VARIANTS,
     get_recipe,
 )
+
+ROOT = Path(__file__).parents[1]
 
 
 def test_every_run_can_be_run():
@@ -217,3 +224,150 @@ def test_missing_backend_is_named_with_its_remedy(monkeypatch, place):
     todo = [("laptop", ("laptop", "vit", 0))]
     with pytest.raises(SystemExit, match=r"torsch.*-m pip install torsch"):
         experiments.check_machine(todo, force=False)
+
+
+@pytest.fixture
+def some(monkeypatch, place):
+    """A study of three short runs, the first of them done."""
+    runs = [("quick", v, 0) for v in ("vit", "sl", "lsa")]
+    monkeypatch.setitem(experiments.STUDIES, "some", runs)
+    folder = experiments.folder("some")
+    folder.mkdir(parents=True)
+    path = folder / "quick-vit-seed0.json"
+    path.write_text(json.dumps({"finished": True}))
+    return runs
+
+
+def test_a_place_in_the_list_is_one_run(some, monkeypatch, capsys):
+    """What has a record keeps its place and is not made again."""
+    made = []
+    monkeypatch.setattr(experiments, "one", lambda *given: made.append(given))
+    monkeypatch.setenv("KERAS_BACKEND", experiments.backend_of("some"))
+    runs = experiments.chosen(["some"])
+    for index in range(3):
+        experiments.run_index(runs, index)
+    assert made == [("some", run) for run in some[1:]]
+    assert "quick vit 0 has a record" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="no run 3: give 0 to 2"):
+        experiments.run_index(runs, 3)
+
+
+def test_a_place_in_the_list_is_trained(tmp_path):
+    """As a Slurm array or an Indexed Job calls it."""
+    run = [
+        sys.executable, experiments.__file__, "run", "laptop", "--index", "0",
+        "--results", "kept", "--work", "state",
+    ]  # fmt: skip
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    record = folder / "laptop-vit-seed0.json"
+    record.write_text(json.dumps({"finished": True}))
+    said = subprocess.run(
+        run, check=True, cwd=tmp_path, capture_output=True, text=True
+    ).stdout
+    assert said == "laptop vit 0 has a record\n"
+
+
+def block(language: str, word: str) -> str:
+    """The block of chapter 14's text that has a word in it."""
+    path = ROOT / "notebooks" / "14_scaling_out.ipynb"
+    cells = json.loads(path.read_text())["cells"]
+    prose = "\n".join("".join(cell["source"]) for cell in cells)
+    blocks = re.findall(rf"```{language}\n(.*?)```", prose, re.DOTALL)
+    (found,) = [text for text in blocks if word in text]
+    return found
+
+
+def shell(script: str, **variables: str) -> str:
+    """What a script says in the checkout, with this Python."""
+    here = str(Path(sys.executable).parent)
+    env = {"PATH": os.pathsep.join([here, os.environ["PATH"]])} | variables
+    return subprocess.run(
+        ["bash", "-c", script],
+        check=True,
+        cwd=ROOT,
+        env=os.environ | env,
+        capture_output=True,
+        text=True,
+    ).stdout
+
+
+def test_the_chapters_slurm_array_is_the_list():
+    script = block("bash", "#SBATCH --array")
+    count = len(experiments.chosen(["factorial"]))
+    assert f"--array=0-{count - 1}\n" in script
+    place = {"SLURM_ARRAY_TASK_ID": "23", "SLURM_SUBMIT_DIR": str(ROOT)}
+    study, run = experiments.chosen(["factorial"])[23]
+    assert experiments.done(study, run)
+    words = " ".join(map(str, run))
+    assert shell(script, **place) == f"{words} has a record\n"
+
+
+def test_the_chapters_indexed_job_is_the_list():
+    job = yaml.safe_load(block("yaml", "kind: Job"))
+    spec = job["spec"]
+    assert spec["completionMode"] == "Indexed"
+    assert spec["completions"] == len(experiments.chosen(["factorial"]))
+    pod = spec["template"]["spec"]
+    (container,) = pod["containers"]
+    mounts = {m["name"]: m["mountPath"] for m in container["volumeMounts"]}
+    assert mounts == {pod["volumes"][0]["name"]: "/vitsd/book/results"}
+    *_, script = container["command"]
+    said = shell(script.replace("/vitsd", str(ROOT)), JOB_COMPLETION_INDEX="0")
+    assert said == "steps-5000 vit 0 has a record\n"
+
+
+NODES = """
+import os, sys, threading, time
+from pathlib import Path
+sys.path.insert(0, TOOLS)
+from ray.cluster_utils import Cluster
+import experiments
+
+runs = [("quick", v, 0) for v in ("vit", "sl", "lsa", "spt")]
+experiments.STUDIES["ladder"] = runs
+experiments.place(Path("kept").resolve(), Path("state").resolve())
+experiments.WORK.mkdir()
+ip = {"node_ip_address": "127.0.0.1", "include_dashboard": False}
+cluster = Cluster(True, head_node_args={"num_cpus": 0, **ip})
+nodes = [cluster.add_node(num_cpus=1, node_ip_address="127.0.0.1")
+         for _ in range(2)]
+
+def lose():
+    while len(list(experiments.WORK.glob("*/*/epoch-*.ckpt"))) < 2:
+        time.sleep(0.1)
+    cluster.remove_node(nodes[1], allow_graceful=False)
+    print("one is lost", flush=True)
+
+threading.Thread(target=lose, daemon=True).start()
+todo = experiments.missing(["ladder"])
+print("failed:", experiments.run_on_ray(todo, cluster.address), flush=True)
+cluster.shutdown()
+"""
+
+
+@pytest.mark.heavy
+@pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None, reason="needs Ray"
+)
+def test_a_lost_machine_of_a_ray_cluster_loses_nothing(tmp_path):
+    tools = str(Path(experiments.__file__).parent)
+    said = subprocess.run(
+        [sys.executable, "-c", f"TOOLS = {tools!r}\n{NODES}"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env=os.environ
+        | {
+            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+            "RAY_USAGE_STATS_ENABLED": "0",
+        },
+    )
+    assert "failed: 0" in said.stdout, said.stdout + said.stderr
+    assert "one is lost" in said.stdout and "4 of 4" in said.stdout
+    assert len(list((tmp_path / "kept").rglob("*.json"))) == 4
+    logs = [log.read_text() for log in (tmp_path / "state").glob("*.log")]
+    assert len(logs) == 4
+    for log in logs:  # no finished run was made twice
+        assert log.count("\n5/5 ") == 1
+    assert sum("goes on from epoch" in log for log in logs) >= 1

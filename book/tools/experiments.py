@@ -3,13 +3,18 @@
     python book/tools/experiments.py list
     python book/tools/experiments.py run STUDY ... [--dry] [--force]
         [--workers 2] [--recipes RECIPE ...] [--seeds SEED ...]
-        [--results FOLDER] [--work FOLDER]
+        [--results FOLDER] [--work FOLDER] [--index I] [--ray ADDRESS]
     python book/tools/experiments.py labels
 
 "cpu" stands for all the studies that two cores can do. Every run is a
 process of its own. What has a record is not run again, and what was stopped
 goes on from its last epoch. `--dry` lists the runs with the time that they
 will take; `--force` starts what needs a GPU without one.
+
+Several machines share the folders, and each makes a part of the list:
+`--index I` the run of that place, from 0, as a Slurm array or a Kubernetes
+Indexed Job counts them; `--ray ADDRESS` gives all to a Ray cluster, "local"
+being one of this machine's own.
 """
 
 import importlib.util
@@ -20,6 +25,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
@@ -130,8 +136,10 @@ def done(study: str, run: tuple[str, str, int]) -> bool:
 def one(study: str, run: tuple[str, str, int]) -> None:
     """Train, write record, predictions and, if kept, weights."""
     from vitsd_helpers.training.loop import train
+    from vitsd_helpers.training.processes import first_process, initialize
     from vitsd_helpers.training.recipes import get_recipe
 
+    initialize()
     name, variant, seed = run
     recipe = get_recipe(name)
     data = recipe.load(seed=seed)
@@ -140,6 +148,8 @@ def one(study: str, run: tuple[str, str, int]) -> None:
     result = train(model, data, recipe, seed=seed, folder=work)
     if not result.record["finished"]:
         sys.exit(130)
+    if not first_process():
+        return
     if run in KEPT:
         result.write_weights(WEIGHTS)
     result.write(folder(study))
@@ -268,6 +278,94 @@ def show(runs: list[tuple[str, tuple]], each: bool) -> None:
         total += left
     print(f"In all about {duration(total)}, one after another, on machines")
     print("like those of the records; a run shows its own time as it goes.")
+    if each:
+        print(f"On a cluster: --index 0 to {len(runs) - 1}, in this order.")
+
+
+def words_of(study: str, run: tuple[str, str, int]) -> list[str]:
+    """The command that makes one run."""
+    words = [sys.executable, __file__, "one", study, *map(str, run)]
+    return [*words, "--results", str(RESULTS), "--work", str(WORK)]
+
+
+def run_index(runs: list[tuple[str, tuple]], index: int) -> None:
+    """Make the run of one place in the list, if it has no record."""
+    if not 0 <= index < len(runs):
+        sys.exit(f"there is no run {index}: give 0 to {len(runs) - 1}.")
+    study, run = runs[index]
+    if done(study, run):
+        print(*run, "has a record")
+        return
+    check_machine([(study, run)], force=True)
+    os.environ["KERAS_BACKEND"] = backend_of(study)
+    one(study, run)
+    print(*run, "done")
+
+
+def run_on_ray(todo: list[tuple[str, tuple]], address: str) -> int:
+    """Train on a Ray cluster, a core or a GPU a run; how many failed.
+
+    A run whose worker is lost goes on elsewhere from its checkpoint. What
+    each says is in WORK/NAME.log. Nothing is told to Ray's makers, and a
+    cluster of this machine's own is reached by no other.
+    """
+    from vitsd_helpers.training.progress import duration
+
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+    except ImportError:
+        sys.exit(f"--ray needs Ray: {sys.executable} -m pip install ray")
+    own = address == "local"
+    here = {"_node_ip_address": "127.0.0.1"}
+    ray.init(
+        address=address,
+        log_to_driver=False,
+        **(here if own or address.startswith("127.") else {}),
+        **({"include_dashboard": False} if own else {}),
+    )
+
+    def start(words, log, environment) -> int:
+        # Only what it is given: a worker does not know this file.
+        with open(log, "ab") as said:
+            return subprocess.run(
+                words,
+                env=os.environ | environment,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+            ).returncode
+
+    begun = time.monotonic()
+    waiting = {}
+    for study, run in todo:
+        gpu = study in NEED_A_GPU
+        task = ray.remote(num_cpus=1, num_gpus=int(gpu), max_retries=3)(start)
+        log = WORK / f"{record_name(*run)}.log"
+        environment = {"KERAS_BACKEND": backend_of(study)}
+        found = task.remote(words_of(study, run), str(log), environment)
+        waiting[found] = run, log
+    print(len(todo), "runs to do", flush=True)
+    ended = failed = 0
+    try:
+        while waiting:
+            (first, *_), _ = ray.wait(list(waiting))
+            run, log = waiting.pop(first)
+            try:
+                code = ray.get(first)
+            except ray.exceptions.RayError as error:
+                code = type(error).__name__
+            ended, failed = ended + 1, failed + bool(code)
+            left = (time.monotonic() - begun) / ended * len(waiting)
+            print(
+                *run,
+                f"failed ({code}), see {log}" if code else "done",
+                f"{ended} of {len(todo)}, about {duration(left)} left",
+                sep=", ",
+                flush=True,
+            )
+    finally:
+        ray.shutdown()
+    return failed
 
 
 def run_all(todo: list[tuple[str, tuple]], workers: int) -> int:
@@ -279,8 +377,7 @@ def run_all(todo: list[tuple[str, tuple]], workers: int) -> int:
 
     def start(item) -> int:
         study, run = item
-        command = [sys.executable, __file__, "one", study, *map(str, run)]
-        command += ["--results", str(RESULTS), "--work", str(WORK)]
+        command = words_of(study, run)
         if hasattr(signal, "pthread_sigmask"):
             # The child inherits it: Ctrl-C is the parent's to see.
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -327,6 +424,8 @@ def main() -> None:
     every.add_argument("--seeds", nargs="+", type=int, default=())
     every.add_argument("--results", type=Path, default=RESULTS)
     every.add_argument("--work", type=Path, default=WORK)
+    every.add_argument("--index", type=int)
+    every.add_argument("--ray", metavar="ADDRESS")
     single = commands.add_parser("one")
     for name in ("study", "recipe", "variant"):
         single.add_argument(name)
@@ -342,7 +441,8 @@ def main() -> None:
         write_labels()
     elif given.command == "one":
         run = (given.recipe, given.variant, given.seed)
-        one(given.study, run)
+        if not done(given.study, run):
+            one(given.study, run)
     else:
         list_or_run(given)
 
@@ -362,8 +462,14 @@ def list_or_run(given) -> None:
                 "all that two cores can do. Every run: make studies DRY=1."
             )
         return
+    if given.index is not None:
+        run_index(chosen(studies, *choice), given.index)
+        return
     todo = missing(studies, *choice)
-    check_machine(todo, given.force)
+    # With Ray the runs are made elsewhere.
+    check_machine(todo, given.force or given.ray is not None)
+    if given.ray is not None:
+        sys.exit(run_on_ray(todo, given.ray) > 0)
     sys.exit(run_all(todo, given.workers) > 0)
 
 
