@@ -6,6 +6,7 @@
 #: make train    chapter 5 with a recipe, into runs/: RECIPE=laptop
 #:               MODELS=vit,sl SEED=0 WEIGHTS=1 PUBLISH=1
 #: make publish  put a finished run of runs/ into the book: RUN=laptop
+#: make share    folders for the Hugging Face Hub: RUN=laptop HUB=your-name
 #: make studies  lists the runs behind chapters 6 to 9; DRY=1 each of them;
 #:               starts STUDIES="factorial sizes" SEEDS=0 RECIPES= WORKERS=2
 #: make bench    images per second beside others: BENCH="--sections train"
@@ -25,6 +26,7 @@ TAKES.serve := PORT
 TAKES.run := NB
 TAKES.train := RECIPE MODELS SEED WEIGHTS PUBLISH VITSD_DATA_DIR
 TAKES.publish := RUN
+TAKES.share := RUN HUB LICENCE
 TAKES.studies := STUDIES DRY FORCE WORKERS RECIPES SEEDS RESULTS WORK \
     VITSD_DATA_DIR
 TAKES.bench := BENCH
@@ -57,7 +59,7 @@ on = $(filter-out 0 no false,$(1))
 
 .DEFAULT_GOAL := help
 .PHONY: help book onepage serve lab test test-all upgrade colab links \
-    test-jax run train publish studies bench badges release lock hooks \
+    test-jax run train publish share studies bench badges release lock hooks \
     clean
 
 help:
@@ -88,7 +90,9 @@ test: .venv/ready
 
 # And what takes minutes or the network: a copy published under another name,
 # the workflows' steps in a clean clone, the package in a bare environment.
+# What models travel by is there only now.
 test-all: test .venv/checks
+	$(BIN)/python -m pytest -v tests/test_share.py
 	$(BIN)/python -m pytest -v -m heavy tests
 
 # What moves with the newest releases, as a page: _build/drift/index.html
@@ -137,6 +141,14 @@ train: .venv/ready
 publish: .venv/ready
 	@$(BIN)/python book/tools/chapter5.py publish $(call quoted,$(RUN))
 
+# Trained models as folders for the Hugging Face Hub, with ONNX and LiteRT;
+# nothing is sent: make share RUN=laptop-sl-seed0 HUB=your-name LICENCE=mit
+HUB ?= USER
+LICENCE ?= mit
+share: .venv/export
+	@$(BIN)/python book/tools/share.py $(call quoted,$(RUN)) \
+	    --hub=$(call quoted,$(HUB)) --licence=$(call quoted,$(LICENCE))
+
 # The runs behind chapters 6 to 9 that have no record: hours to days. It
 # starts what is chosen: make studies STUDIES="factorial sizes" SEEDS=0
 studies: .venv/ready
@@ -182,6 +194,13 @@ lock: .venv/checks
 	$(BIN)/python -m pip install --disable-pip-version-check -q -r requirements.txt
 	$(BIN)/python -m pip install --disable-pip-version-check -q \
 	    --no-deps --no-build-isolation -e .
+	@touch $@
+
+# What models travel by; see `export` in pyproject.toml.
+.venv/export: .venv/ready .ci/requirements.txt
+	@$(BIN)/python -m pip install --disable-pip-version-check -q \
+	    -c requirements.txt -c .ci/requirements.txt \
+	    ai-edge-litert huggingface_hub onnxruntime tf2onnx
 	@touch $@
 
 # The checks before each commit (.pre-commit-config.yaml).

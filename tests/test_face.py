@@ -87,7 +87,7 @@ def test_from_a_folder_to_predictions(run, data, flowers, tmp_path):
     assert record["recipe"]["name"] == "quick" and record["seed"] == 0
     assert record["config"]["input_size"] == 48
     assert str(flowers) not in json.dumps(record)
-    path = run.save(tmp_path / "flowers-model")
+    path = run.save(tmp_path / "flowers-model", formats=())
     model = load_model(path)
     array = np.asarray(Image.open(flowers / "rose" / "1.png"))
     predictions = predict(model, [flowers / "tulip" / "0.jpg", array])
@@ -109,15 +109,21 @@ def test_from_a_folder_to_predictions(run, data, flowers, tmp_path):
 
 
 def test_a_saved_model_is_the_same_bit_for_bit(run, data, tmp_path):
-    path = run.save(tmp_path / "saved")
+    path = run.save(tmp_path / "saved", formats=())
     assert {p.name for p in path.iterdir()} == {
+        "README.md",
+        "classes.txt",
         "model.json",
+        "model.keras",
         "model.safetensors",
         "record.json",
     }
+    assert (path / "classes.txt").read_text().split() == [*NAMES]
     record = json.loads((path / "record.json").read_text())
     assert record == json.loads(json.dumps(run.record))
-    loaded = load_model(run.save(path))  # what was saved there is replaced
+    loaded = load_model(
+        run.save(path, formats=())
+    )  # what was saved there is replaced
     assert loaded.class_names == NAMES
     for one, other in zip(run.model.weights, loaded.weights, strict=True):
         np.testing.assert_array_equal(
@@ -149,7 +155,7 @@ def test_a_readers_own_network(flowers, tmp_path, channels):
     assert run.record["variant"] == run.record["model"] == "my_cnn_2"
     assert run.record["name"] == "quick-my_cnn_2-seed0"
     write_record(run.record, tmp_path)
-    loaded = load_model(run.save(tmp_path / "saved"))
+    loaded = load_model(run.save(tmp_path / "saved", formats=()))
     images = data.x_test[:3].astype("float32")
     np.testing.assert_array_equal(
         ops.convert_to_numpy(model(images)),

@@ -20,6 +20,7 @@ WINGS = ("readers", "training", "evidence", "display")
 ENGINE_TO_EVIDENCE = {
     ("training.loop", "evidence.records"),
     ("training.checkpoint", "evidence.files"),
+    ("training.weights", "evidence.cards"),
     ("training.weights", "evidence.files"),
 }
 

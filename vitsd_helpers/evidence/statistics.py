@@ -21,6 +21,25 @@ def standard_error(share: float, count: int) -> float:
     return (share * (1 - share) / count) ** 0.5
 
 
+def share_interval(share: float, count: int) -> tuple[float, float]:
+    """The 95 % confidence interval of a share (Wilson 1927).
+
+    Unlike the share plus and minus its standard error it stays within 0..1
+    and is right near both ends.
+
+    Args:
+        share: measured on `count` images.
+
+    Raises:
+        ValueError: see `standard_error`.
+    """
+    from scipy import stats
+
+    standard_error(share, count)
+    test = stats.binomtest(round(share * count), count)
+    return tuple(map(float, test.proportion_ci(method="wilson")))
+
+
 @dataclass(frozen=True)
 class Summary:
     """Several values in short.

@@ -70,15 +70,18 @@ class Run:
         """Write the weights in half precision, named as the record is."""
         config = self.record["config"]
         about = {"config": json.dumps(config)} if config else {}
+        about["class_names"] = json.dumps(self.class_names)
         path = Path(folder) / f"{self.record['name']}.safetensors"
         return save_weights(self.model, path, **about)
 
-    def save(self, path: str | os.PathLike) -> Path:
+    def save(self, path: str | os.PathLike, **options) -> Path:
         """Write a folder that `load_model` makes the model of again.
 
-        See `weights.save_model`.
+        It is complete for the Hugging Face Hub, with a model card made from
+        the record. The options are those of `weights.save_model`.
         """
-        return save_model(self.model, path, self.class_names, self.record)
+        names, record = self.class_names, self.record
+        return save_model(self.model, path, names, record, **options)
 
 
 def epoch_steps(recipe: Recipe, count: int) -> int:
