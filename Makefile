@@ -7,6 +7,7 @@
 #:               MODELS=vit,sl SEED=0 WEIGHTS=1 PUBLISH=1
 #: make publish  put a finished run of runs/ into the book: RUN=laptop
 #: make share    folders for the Hugging Face Hub: RUN=laptop HUB=your-name
+#: make space    the attention explorer as a folder for a static Space: HUB=
 #: make studies  lists the runs behind chapters 6 to 9; DRY=1 each of them;
 #:               starts STUDIES="factorial sizes" SEEDS=0 RECIPES= WORKERS=2
 #: make bench    images per second beside others: BENCH="--sections train"
@@ -27,6 +28,7 @@ TAKES.run := NB
 TAKES.train := RECIPE MODELS SEED WEIGHTS PUBLISH VITSD_DATA_DIR
 TAKES.publish := RUN
 TAKES.share := RUN HUB LICENCE
+TAKES.space := HUB
 TAKES.studies := STUDIES DRY FORCE WORKERS RECIPES SEEDS RESULTS WORK \
     VITSD_DATA_DIR
 TAKES.bench := BENCH
@@ -59,8 +61,8 @@ on = $(filter-out 0 no false,$(1))
 
 .DEFAULT_GOAL := help
 .PHONY: help book onepage serve lab test test-all upgrade colab links \
-    test-jax run train publish share studies bench badges release lock hooks \
-    clean
+    test-jax run train publish share space studies bench badges release lock \
+    hooks clean
 
 help:
 	@sed -n 's/^#: //p' Makefile
@@ -148,6 +150,10 @@ LICENCE ?= mit
 share: .venv/export
 	@$(BIN)/python book/tools/share.py $(call quoted,$(RUN)) \
 	    --hub=$(call quoted,$(HUB)) --licence=$(call quoted,$(LICENCE))
+
+# The attention explorer with its models, as a static Space for the Hub.
+space: .venv/ready
+	@$(BIN)/python book/tools/space.py --hub=$(call quoted,$(HUB))
 
 # The runs behind chapters 6 to 9 that have no record: hours to days. It
 # starts what is chosen: make studies STUDIES="factorial sizes" SEEDS=0
