@@ -37,7 +37,7 @@ def main(folder: Path) -> None:
     judged = evaluate(run.model, data, "test", 32)
     if first_process():
         record = run.record | {
-            "answers": run.answers["answer"].tolist(),
+            "tested": run.predictions["predicted"].tolist(),
             "predictions": judged["predictions"].tolist(),
             "all": keras.distribution.list_devices(),
         }

@@ -180,8 +180,8 @@ def test_two_processes_are_as_one_and_go_on_when_one_was_lost(tmp_path):
     assert len(other["all"]) == other["devices"] == 4
     for name, values in one["epochs"].items():
         np.testing.assert_allclose(other["epochs"][name], values, rtol=1e-5)
-    assert other["answers"] == one["answers"]
-    assert other["predictions"] == other["answers"]
+    assert other["tested"] == one["tested"]
+    assert other["predictions"] == other["tested"]
 
 
 @pytest.mark.heavy

@@ -288,7 +288,9 @@ def words_of(study: str, run: tuple[str, str, int]) -> list[str]:
     return [*words, "--results", str(RESULTS), "--work", str(WORK)]
 
 
-def run_index(runs: list[tuple[str, tuple]], index: int) -> None:
+def run_index(
+    runs: list[tuple[str, tuple]], index: int, force: bool = False
+) -> None:
     """Make the run of one place in the list, if it has no record."""
     if not 0 <= index < len(runs):
         sys.exit(f"there is no run {index}: give 0 to {len(runs) - 1}.")
@@ -296,7 +298,7 @@ def run_index(runs: list[tuple[str, tuple]], index: int) -> None:
     if done(study, run):
         print(*run, "has a record")
         return
-    check_machine([(study, run)], force=True)
+    check_machine([(study, run)], force)
     os.environ["KERAS_BACKEND"] = backend_of(study)
     one(study, run)
     print(*run, "done")
@@ -463,7 +465,7 @@ def list_or_run(given) -> None:
             )
         return
     if given.index is not None:
-        run_index(chosen(studies, *choice), given.index)
+        run_index(chosen(studies, *choice), given.index, given.force)
         return
     todo = missing(studies, *choice)
     # With Ray the runs are made elsewhere.
