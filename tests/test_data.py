@@ -537,6 +537,41 @@ def test_folder_names_a_folder_with_one_class(tmp_path: Path) -> None:
         load_data("folder", tmp_path)
 
 
+def same_pictures(images: np.ndarray, values: list[int]) -> bool:
+    return [int(image[0, 0, 0]) for image in images] == values
+
+
+@pytest.mark.parametrize("val", [False, True])
+def test_folder_that_is_split_already(tmp_path: Path, val: bool) -> None:
+    fill(tmp_path / "train", {"a": 3, "b": 2})
+    fill(tmp_path / "test", {"a": 1, "b": 2})
+    if val:
+        fill(tmp_path / "val", {"a": 2, "b": 1})
+    images = load_data("folder", tmp_path, test_fraction=0.9, seed=3)
+    assert images.class_names == ("a", "b")
+    assert same_pictures(images.x_train, [0, 10, 20, 0, 10])
+    assert images.y_train.tolist() == [0, 0, 0, 1, 1]
+    assert same_pictures(images.x_test, [0, 0, 10])
+    assert images.y_test.tolist() == [0, 1, 1]
+    assert (images.x_val is None) != val
+    if val:
+        assert same_pictures(images.x_val, [0, 10, 0])
+        assert images.y_val.tolist() == [0, 0, 1]
+    assert images.tested == "test"
+
+
+def test_folder_whose_parts_differ(tmp_path: Path) -> None:
+    fill(tmp_path / "train", {"a": 3, "b": 2})
+    fill(tmp_path / "test", {"a": 1})
+    with pytest.raises(ValueError, match="'b' in only one of its parts"):
+        load_data("folder", tmp_path)
+
+
+def test_folder_with_classes_named_train_and_test(tmp_path: Path) -> None:
+    fill(tmp_path, {"train": 5, "test": 5})
+    assert load_data("folder", tmp_path).class_names == ("test", "train")
+
+
 def test_folder_names_a_missing_folder(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="nowhere is not a folder"):
         load_data("folder", tmp_path / "nowhere")

@@ -106,7 +106,9 @@ def load_data(
         name: "digits", scikit-learn's 1,797 handwritten digits, as 32 x 32
             RGB (80 % train, 20 % test, always the same split); "cifar100",
             the official Python files, 50,000 train and 10,000 test;
-            "folder", your own pictures, `data_dir/<class>/<picture>`.
+            "folder", your own pictures, `data_dir/<class>/<picture>`, or
+            `data_dir/<part>/<class>/<picture>` where the parts "train",
+            "test" and, if you like, "val" are split already.
         data_dir: for "cifar100", a folder with the official files or with
             their folder `cifar-100-python`; without it `$VITSD_DATA_DIR` is
             searched, then the archive is downloaded once into Keras's
@@ -114,7 +116,8 @@ def load_data(
         image_size: for "folder", pixels on a side after a central square
             crop and a resize.
         channels: for "folder", 3 for RGB or 1 for grey.
-        test_fraction: for "folder", the part of each class to test on.
+        test_fraction: for "folder", the part of each class to test on, if
+            it is not split already.
         seed: for "folder", of the split.
 
     Returns:
@@ -123,8 +126,8 @@ def load_data(
     Raises:
         ValueError: for an unknown name; a CIFAR-100 file that is not the
             official one (checked by size and MD5 before it is unpickled);
-            broken pictures (all of them named), or a class with fewer than
-            two.
+            broken pictures (all of them named), a class with fewer than two,
+            or parts that differ in their classes.
         FileNotFoundError: if `data_dir`, or a file in it, does not exist.
     """
     if name == "digits":

@@ -1,12 +1,15 @@
 """Pictures of a reader's own: one, or a folder of classes."""
 
 import os
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
 
 PICTURE_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp"}
+#: Sub-folders of a folder that is split already: each holds the classes.
+SORTED = ({"train", "test"}, {"train", "val", "test"})
 
 
 def read_picture(
@@ -47,14 +50,15 @@ def read_folder(
     test_fraction: float,
     seed: int,
 ) -> tuple:
-    """A folder of classes, split at random.
+    """A folder of classes: split at random, or sorted into parts already.
 
     Args:
         data_dir, test_fraction, seed: see `load_data`.
         size, channels: of the images.
 
     Returns:
-        x_train, y_train, x_test, y_test, class_names, name of the folder.
+        x_train, y_train, x_test, y_test, class_names, name of the folder,
+        x_val, y_val; the last two are None if there is no part "val".
 
     Raises:
         ValueError, FileNotFoundError: see `load_data`.
@@ -72,46 +76,19 @@ def read_folder(
     root = Path(data_dir).expanduser()
     if not root.is_dir():
         raise FileNotFoundError(f"{root} is not a folder.")
-    names = sorted(
-        p.name
-        for p in root.iterdir()
-        if p.is_dir() and not p.name.startswith(".")
-    )
-    if len(names) < 2:
-        raise ValueError(
-            f"{root} holds {len(names)} sub-folders of pictures: a "
-            "classifier needs at least two classes, one sub-folder each."
-        )
-    images, labels, broken = [], [], []
-    for label, name in enumerate(names):
-        files = sorted(
-            p
-            for p in (root / name).iterdir()
-            if p.suffix.lower() in PICTURE_SUFFIXES
-        )
-        if len(files) < 2:
-            raise ValueError(
-                f"{root / name} holds {len(files)} pictures: a class needs "
-                "at least two, one to train on and one to test on."
-            )
-        for path in files:
-            try:
-                images.append(read_picture(path, size, channels))
-                labels.append(label)
-            except (
-                OSError,
-                ValueError,
-                SyntaxError,
-                Image.DecompressionBombError,
-            ) as error:
-                broken.append(f"{path} ({error})")
-    if broken:
-        listing = "\n  ".join(broken)
-        raise ValueError(
-            f"{len(broken)} pictures cannot be read; replace or remove "
-            f"them:\n  {listing}"
-        )
-    x, y = np.stack(images), np.array(labels, "int64")
+    name = root.resolve().name
+    names = _folders(root)
+    if set(names) in SORTED and all(_folders(root / part) for part in names):
+        classes = _folders(root / "train")
+        files = _sorted(root, names, classes)
+        x, y = _read([*chain(*files.values())], size, channels)
+        ends = np.cumsum([len(part) for part in files.values()])[:-1]
+        split = zip(np.split(x, ends), np.split(y, ends), strict=True)
+        parts = dict(zip(files, split, strict=True))
+        val = parts.get("val", (None, None))
+        return *parts["train"], *parts["test"], tuple(classes), name, *val
+    files = _files(root, names, 2, "two, one to train on and one to test on")
+    x, y = _read(files, size, channels)
     order = np.random.default_rng(seed).permutation(len(y))
     test = np.zeros(len(y), bool)
     for label in range(len(names)):
@@ -120,7 +97,76 @@ def read_folder(
         test[members[: min(max(count, 1), len(members) - 1)]] = True
     train, test = order[~test[order]], order[test[order]]
     parts = x[train], y[train], x[test], y[test]
-    return *parts, tuple(names), root.resolve().name
+    return *parts, tuple(names), name, None, None
+
+
+def _folders(root: Path) -> list[str]:
+    return sorted(
+        p.name
+        for p in root.iterdir()
+        if p.is_dir() and not p.name.startswith(".")
+    )
+
+
+def _sorted(root: Path, parts: list[str], names: list[str]) -> dict:
+    """Files of each part, with their labels."""
+    for part in parts:
+        odd = sorted(set(_folders(root / part)) ^ set(names))
+        if odd:
+            raise ValueError(
+                f"{root} has the class {odd[0]!r} in only one of its parts "
+                f"'train' and {part!r}: each needs the same sub-folders."
+            )
+    return {part: _files(root / part, names, 1, "one") for part in parts}
+
+
+def _files(
+    root: Path, names: list[str], least: int, needed: str
+) -> list[tuple[Path, int]]:
+    """The pictures of all classes, each with its label."""
+    if len(names) < 2:
+        raise ValueError(
+            f"{root} holds {len(names)} sub-folders of pictures: a "
+            "classifier needs at least two classes, one sub-folder each."
+        )
+    found = []
+    for label, name in enumerate(names):
+        files = sorted(
+            p
+            for p in (root / name).iterdir()
+            if p.suffix.lower() in PICTURE_SUFFIXES
+        )
+        if len(files) < least:
+            raise ValueError(
+                f"{root / name} holds {len(files)} pictures: a class needs "
+                f"at least {needed}."
+            )
+        found += [(path, label) for path in files]
+    return found
+
+
+def _read(
+    files: list[tuple[Path, int]], size: int, channels: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Images and labels; ValueError names every file that is broken."""
+    images, broken = [], []
+    for path, _ in files:
+        try:
+            images.append(read_picture(path, size, channels))
+        except (
+            OSError,
+            ValueError,
+            SyntaxError,
+            Image.DecompressionBombError,
+        ) as error:
+            broken.append(f"{path} ({error})")
+    if broken:
+        listing = "\n  ".join(broken)
+        raise ValueError(
+            f"{len(broken)} pictures cannot be read; replace or remove "
+            f"them:\n  {listing}"
+        )
+    return np.stack(images), np.array([label for _, label in files], "int64")
 
 
 def square(picture: Image.Image, size: int, channels: int = 3) -> np.ndarray:
