@@ -118,7 +118,7 @@ links: .venv/ready
 
 # The unit tests on JAX, which is not in requirements.txt: those that depend
 # on the backend.
-APART := address book checks colab findings firefox house package release \
+APART := address anchors book checks colab findings firefox house package release \
     safety site workflows
 test-jax: .venv/ready
 	$(BIN)/pip install -q -c requirements.txt jax
