@@ -13,8 +13,8 @@
 #: make bench    images per second beside others: BENCH="--sections train"
 #: make run      execute notebooks in place: NB="01_patches", or all
 #: make clean    remove what was built; runs and checkpoints stay
-#: For maintainers: make test-all, test-jax, upgrade, colab, links, badges,
-#: hooks, lock, release; see README.md and CONTRIBUTING.
+#: For maintainers: make test-all, test-jax, test-torch, coverage, upgrade,
+#: colab, links, badges, hooks, lock, release; see README.md and CONTRIBUTING.
 PYTHON ?= python3
 PORT ?= 8000
 BIN := .venv/bin
@@ -24,6 +24,9 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 # Variables that a target takes. Another one is a slip, and refused.
 TAKES.serve := PORT
+TAKES.test := COVERAGE
+TAKES.test-jax := COVERAGE
+TAKES.test-torch := COVERAGE
 TAKES.run := NB
 TAKES.train := RECIPE MODELS SEED WEIGHTS PUBLISH VITSD_DATA_DIR
 TAKES.publish := RUN
@@ -61,8 +64,8 @@ on = $(filter-out 0 no false,$(1))
 
 .DEFAULT_GOAL := help
 .PHONY: help book onepage serve lab test test-all upgrade colab links \
-    test-jax run train publish share space studies bench badges release lock \
-    hooks clean
+    test-jax test-torch coverage run train publish share space studies \
+    bench badges release lock hooks clean
 
 help:
 	@sed -n 's/^#: //p' Makefile
@@ -85,10 +88,15 @@ lab: .venv/ready
 	    || $(BIN)/pip install -q -c requirements.txt jupyterlab
 	$(BIN)/jupyter lab notebooks/01_patches.ipynb
 
+# Counted with COVERAGE=1; `make coverage` then says how much.
+COVERAGE ?=
+PYTEST = $(BIN)/python $(if $(call on,$(COVERAGE)),-m coverage run) -m pytest
+
 test: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -v -n 2 --dist loadfile
+	$(BIN)/mypy
+	$(PYTEST) -v -n 2 --dist loadfile
 
 # And what takes minutes or the network: a copy published under another name,
 # the workflows' steps in a clean clone, the package in a bare environment.
@@ -116,14 +124,25 @@ colab: .venv/checks
 links: .venv/ready
 	$(BIN)/jupyter-book build . --keep-going --builder linkcheck
 
-# The unit tests on JAX, which is not in requirements.txt: those that depend
-# on the backend.
-APART := address anchors book checks colab findings firefox house package release \
-    safety site workflows
+# The unit tests on JAX and on torch, which are not in requirements.txt: those
+# that depend on the backend.
+APART := address anchors bench book checkpoint checks colab compare data experiments \
+    findings firefox house package progress release safety site tables \
+    try_recipes workflows
+ON_A_BACKEND = $(PYTEST) -n 2 --dist loadfile tests \
+    $(APART:%=--ignore tests/test_%.py) --ignore-glob "tests/test_live_*"
 test-jax: .venv/ready
 	$(BIN)/pip install -q -c requirements.txt jax
-	KERAS_BACKEND=jax $(BIN)/python -m pytest -n 2 --dist loadfile tests \
-	    $(APART:%=--ignore tests/test_%.py) --ignore-glob "tests/test_live_*"
+	KERAS_BACKEND=jax $(ON_A_BACKEND)
+test-torch: .venv/ready
+	$(BIN)/pip install -q -c requirements.txt torch
+	KERAS_BACKEND=torch $(ON_A_BACKEND)
+
+# How much of the package ran in all that was tested with COVERAGE=1, in
+# notebooks and other processes too; fails below the floor in pyproject.toml.
+coverage: .venv/ready
+	$(BIN)/coverage combine -q
+	$(BIN)/coverage report
 
 # Execute notebooks in place: all, or `make run NB="01_patches"`.
 run: .venv/ready
@@ -220,4 +239,4 @@ hooks: .venv/checks
 	@touch $@
 
 clean:
-	rm -rf _build .pytest_cache .ruff_cache
+	rm -rf _build .pytest_cache .ruff_cache .mypy_cache .coverage*

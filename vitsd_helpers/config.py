@@ -125,6 +125,7 @@ class ViTConfig:
 
     @property
     def num_patches(self) -> int:
+        """Patches of an image."""
         return (self.image_size // self.patch_size) ** 2
 
     @property

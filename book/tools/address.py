@@ -58,7 +58,10 @@ def repository() -> tuple[str, str]:
 
 def owner_and_name() -> tuple[str, str]:
     """Whose repository, and what it is called."""
-    return GITHUB.fullmatch(repository()[0]).groups()
+    found = GITHUB.fullmatch(repository()[0])
+    assert found, "derive() has checked it"
+    owner, name = found.groups()
+    return owner, name
 
 
 def is_set() -> bool:
@@ -268,6 +271,7 @@ def remove_dead(app, doctree, docname: str) -> None:
 
 
 def setup(app):
+    """Sphinx calls it."""
     app.connect("config-inited", derive)
     app.connect("source-read", read_source)
     app.connect("doctree-resolved", remove_dead)
@@ -275,6 +279,7 @@ def setup(app):
 
 
 def main() -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("command", choices=("write", "check"))
     command = parser.parse_args().command

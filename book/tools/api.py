@@ -14,5 +14,6 @@ def take_whole(app, what, name, obj, options, lines) -> None:
 
 
 def setup(app):
+    """Sphinx calls it."""
     app.connect("autodoc-process-docstring", take_whole, priority=400)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

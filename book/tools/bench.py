@@ -37,7 +37,7 @@ from bench_contenders import (
     groups,
     shrink,
 )
-from bench_runner import Benchmark, Options, find_places
+from bench_runner import Benchmark, Options, Place, find_places
 
 #: What a contender is reckoned to take of the memory.
 EACH_BYTES = 2**32
@@ -214,16 +214,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     return given
 
 
-def main() -> None:
-    given = parse()
-    if given.threads:
-        set_threads(given.threads)
-    places, missing = find_places(given.pythons)
-    if not places:
-        sys.exit("no backend is installed: pip install tensorflow")
-    on_cpu = next(iter(places.values())).on_cpu
+def options_of(given: argparse.Namespace, on_cpu: bool) -> Options:
+    """How to measure, from the command line and the device."""
     batch = 8 if given.quick else given.batch
-    options = Options(
+    return Options(
         rounds=min(given.rounds, 2) if given.quick else given.rounds,
         steps=1 if given.quick else given.steps,
         batch=batch,
@@ -232,6 +226,16 @@ def main() -> None:
         or ("float32" if on_cpu else "mixed_bfloat16"),
         quick=given.quick,
     )
+
+
+def chosen(
+    given: argparse.Namespace, options: Options, places: dict[str, Place]
+) -> list[Contender]:
+    """The contenders that were asked for and can be measured here.
+
+    Raises:
+        SystemExit: if there are none.
+    """
     growth = given.growth or next(
         name for name in ("tensorflow", *BACKENDS) if name in places
     )
@@ -249,6 +253,20 @@ def main() -> None:
     found = choose(found, given.only)
     if not found:
         sys.exit(f"no contender's name has {given.only!r}: see --help")
+    return found
+
+
+def main() -> None:
+    """Run the command line."""
+    given = parse()
+    if given.threads:
+        set_threads(given.threads)
+    places, missing = find_places(given.pythons)
+    if not places:
+        sys.exit("no backend is installed: pip install tensorflow")
+    on_cpu = next(iter(places.values())).on_cpu
+    options = options_of(given, on_cpu)
+    found = chosen(given, options, places)
     benchmark = Benchmark(options, places)
     environment = {
         name: os.environ[name]

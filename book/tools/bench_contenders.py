@@ -102,6 +102,7 @@ def variation(base: Contender, name: str, title: str, **changes) -> Contender:
 
 
 def without_xla(contender: Contender) -> Contender:
+    """The same, not compiled by XLA."""
     return replace(
         contender,
         name=f"{contender.name}-graph",

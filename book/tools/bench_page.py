@@ -107,6 +107,8 @@ def draw_growth(record: dict) -> tuple[Figure, str]:
 
 
 class BenchDirective(SphinxDirective):
+    """``{bench} PART``: one part of every record."""
+
     required_arguments = 1
 
     def run(self):
@@ -140,6 +142,7 @@ class BenchDirective(SphinxDirective):
         return found
 
     def section(self, path: Path, record: dict, name: str) -> list:
+        """A section's chart and table."""
         rows = bench_record.table(record, name)
         if not rows:
             return [nodes.paragraph(text=UNMEASURED)]
@@ -163,11 +166,12 @@ class BenchDirective(SphinxDirective):
 
     @staticmethod
     def goals(record: dict) -> list:
+        """What was aimed at, and what was reached."""
         found = bench_record.goals(record)
         if not found:
             return []
         header = ("training", "goal, times", "reached", "")
-        rows = [header, *(goal.row for goal in found)]
+        rows: list[tuple] = [header, *(goal.row for goal in found)]
         return [RecordsDirective.table(rows)]
 
     @staticmethod
@@ -195,7 +199,8 @@ class BenchDirective(SphinxDirective):
 
     @staticmethod
     def kernels(record: dict) -> list:
-        rows = [("model", "on", "", "fused attention kernels")]
+        """The fused kernels that profiles found."""
+        rows: list[tuple] = [("model", "on", "", "fused attention kernels")]
         for c in record["contenders"]:
             if c["section"] in bench_record.PROFILED:
                 names = c["attention_kernels"]
@@ -212,7 +217,8 @@ class BenchDirective(SphinxDirective):
 
     @staticmethod
     def origin(record: dict) -> list:
-        packages = {}
+        """Where and with what a record was made."""
+        packages: dict[str, dict] = {}
         for backend, versions in record["versions"].items():
             names = ("keras", backend, f"{backend}-cpu", "vit-pytorch")
             packages |= {n: versions[n] for n in names if n in versions}
@@ -244,5 +250,6 @@ class BenchDirective(SphinxDirective):
 
 
 def setup(app):
+    """Sphinx calls it."""
     app.add_directive("bench", BenchDirective)
     return {"parallel_read_safe": True}

@@ -50,6 +50,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: list[float]) -> "Spread":
+        """The median and the quartiles of some values."""
         if len(values) == 1:
             return cls(values[0], values[0], values[0])
         low, median, high = statistics.quantiles(
@@ -74,6 +75,7 @@ class Goal:
 
     @property
     def met(self) -> bool:
+        """Whether the median reaches the target."""
         return self.reached.median >= self.target
 
     @property
@@ -156,7 +158,7 @@ def read(folder: Path = FOLDER) -> dict[Path, dict]:
     return dict(sorted(found.items(), key=lambda item: not item[1]["on_cpu"]))
 
 
-def contender(record: dict, name: str) -> dict | None:
+def contender(record: dict, name: str | None) -> dict | None:
     """A contender that ran, by name."""
     return next((c for c in record["contenders"] if c["name"] == name), None)
 
@@ -242,7 +244,7 @@ def table(record: dict, section: str) -> list[tuple[str, ...]]:
         return []
     if section == "growth":
         return growth_table(record, members)
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             "model",
             "on",
@@ -272,7 +274,7 @@ def table(record: dict, section: str) -> list[tuple[str, ...]]:
 def growth_table(record: dict, members: list[dict]) -> list[tuple[str, ...]]:
     """What one size does to the cost of an image."""
     header = ("size", "tokens", "images/s", "time", "arithmetic")
-    rows = [(*header, "memory, GiB")]
+    rows: list[tuple[str, ...]] = [(*header, "memory, GiB")]
     base = contender(record, "growth-base")
     for c in members:
         # The base is as many times as fast as this takes longer.

@@ -57,6 +57,9 @@ class Worker:
                 "TF_FORCE_GPU_ALLOW_GROWTH": "true",
             },
         )
+        # Pipes, as both were asked for.
+        assert self.process.stdin and self.process.stdout
+        self.commands, self.answers = self.process.stdin, self.process.stdout
 
     def answer(self) -> dict:
         """What the contender says next.
@@ -64,7 +67,7 @@ class Worker:
         Raises:
             Failed: if it has ended.
         """
-        line = self.process.stdout.readline()
+        line = self.answers.readline()
         if line.endswith("\n"):
             return json.loads(line)
         code = self.process.wait()
@@ -73,9 +76,10 @@ class Worker:
         raise Failed(said[-1] if said else f"it ended with {code}")
 
     def ask(self, command: str) -> dict:
+        """Send a command; what the contender answers."""
         with contextlib.suppress(BrokenPipeError):
-            self.process.stdin.write(command + "\n")
-            self.process.stdin.flush()
+            self.commands.write(command + "\n")
+            self.commands.flush()
         return self.answer()
 
     def __enter__(self) -> "Worker":
@@ -84,10 +88,10 @@ class Worker:
     def __exit__(self, *_) -> None:
         self.process.kill()
         self.process.wait()
-        for file in (self.process.stdout, self.errors):
+        for file in (self.answers, self.errors):
             file.close()
         with contextlib.suppress(BrokenPipeError):
-            self.process.stdin.close()
+            self.commands.close()
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,7 @@ class Place:
 
     @property
     def has_peer(self) -> bool:
+        """Whether vit-pytorch is installed."""
         return set(PEER) <= set(self.versions)
 
 

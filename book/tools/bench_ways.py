@@ -18,7 +18,7 @@ from vitsd_helpers import LocalitySelfAttention, ShiftedPatchTokenization
 
 def keras_dense() -> None:
     """Keras's `Dense` in place of tokens as rows."""
-    vitsd_helpers.dense.TokenDense.call = layers.Dense.call
+    setattr(vitsd_helpers.dense.TokenDense, "call", layers.Dense.call)  # noqa: B010
 
 
 def other_attention() -> None:
@@ -77,5 +77,6 @@ WAYS = {
 
 def apply(way: str) -> None:
     """Do things the other way in this process from here on."""
-    if WAYS[way]:
-        WAYS[way]()
+    change = WAYS[way]
+    if change:
+        change()

@@ -61,8 +61,8 @@ class Session:
         self.spec, self.commands, self.answers = spec, commands, answers
         self.turns = 0
         self.parameters = 0
-        self.peak = None
-        self.profile = None
+        self.peak: int | None = None
+        self.profile: Profile | None = None
         self.ended = False
         self._answer(ready=True)
         self._wait()
@@ -163,6 +163,7 @@ def _tracer():
 
 
 def on_cpu() -> bool:
+    """Whether Keras computes on the processor."""
     return "cpu" in str(keras.Variable(0.0).value.device).lower()
 
 
@@ -201,7 +202,8 @@ def peak_bytes() -> int:
     status = Path("/proc/self/status")
     if on_cpu() and status.exists():
         # What getrusage says counts the parent before exec, too.
-        return 1024 * int(re.search(r"VmHWM:\s+(\d+)", status.read_text())[1])
+        (most,) = re.findall(r"VmHWM:\s+(\d+)", status.read_text())
+        return 1024 * int(most)
     if on_cpu():
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else 1024 * peak
@@ -290,6 +292,7 @@ def train_example(spec, config, data, session) -> None:
 
 
 def ask_example(spec, config, data, session) -> None:
+    """The example's model, by Keras's `predict`."""
     model = example(spec, data, session)
     session.repeat(
         lambda: model.predict(
@@ -335,6 +338,7 @@ class Peer:
         )
 
     def logits(self, indices):
+        """Of the images at these indices, from bytes."""
         images = (self.images[indices].float() - self.mean) / self.std
         with self.torch.autocast(
             self.device,
@@ -349,6 +353,7 @@ class Peer:
         return order.split(self.spec["batch"])
 
     def train_turn(self) -> float:
+        """Train on a turn's batches; the mean loss."""
         total = 0.0
         for indices in self.batches():
             loss = self.torch.nn.functional.cross_entropy(
@@ -361,6 +366,7 @@ class Peer:
         return float(total)  # waits for the device
 
     def ask_turn(self):
+        """Logits of a turn's images, as NumPy."""
         with self.torch.inference_mode():
             logits = [self.logits(indices) for indices in self.batches()]
             return self.torch.cat(logits).cpu().numpy()
@@ -381,12 +387,14 @@ def peers_class():
 
 
 def train_peer(spec, config, data, session) -> None:
+    """The peer's own training loop, turn by turn."""
     peer = Peer(spec, config, data)
     session.count(peer.model.parameters())
     session.repeat(peer.train_turn)
 
 
 def ask_peer(spec, config, data, session) -> None:
+    """The peer from bytes to logits."""
     peer = Peer(spec, config, data)
     session.count(peer.model.parameters())
     peer.model.eval()
@@ -413,6 +421,7 @@ CONTENDERS = {
 
 
 def main() -> None:
+    """Run the command line."""
     spec = json.loads(sys.argv[1])
     # What libraries print goes elsewhere.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")

@@ -12,6 +12,8 @@ from pybtex.style.labels import BaseLabelStyle
 
 
 class AuthorYearLabels(BaseLabelStyle):
+    """Labels such as "Lee et al. 2021"."""
+
     def format_labels(self, sorted_entries):
         seen = Counter()
         for entry in sorted_entries:
@@ -28,9 +30,12 @@ class AuthorYearLabels(BaseLabelStyle):
 
 
 class AuthorYearStyle(PlainStyle):
+    """Pybtex's plain style with those labels."""
+
     default_label_style = AuthorYearLabels
 
 
 def setup(app):
+    """Sphinx calls it."""
     register_plugin("pybtex.style.formatting", "author_year", AuthorYearStyle)
     return {"parallel_read_safe": True}

@@ -54,7 +54,7 @@ def serve(
     """
     root = str(Path(folder).resolve(strict=True))
 
-    class Rooted(handler):
+    class Rooted(handler):  # type: ignore[misc, valid-type]  # an argument
         def __init__(self, *args):
             super().__init__(*args, directory=root)
 

@@ -105,8 +105,8 @@ def draw() -> Image.Image:
         (SUBTITLE, TOP + 274, {"size": 18, "linespacing": 1.35}),
         (CAPTION, HEIGHT - TOP - 22, {"size": 13}),
     ):
-        style |= {"color": INK, "va": "top", "family": "DejaVu Sans"}
-        axes.text(LEFT, top, line, **style)
+        more = {"color": INK, "va": "top", "family": "DejaVu Sans"}
+        axes.text(LEFT, top, line, **style, **more)
     axes.axis("off")
     axes.set(xlim=(0, WIDTH), ylim=(HEIGHT, 0))
     canvas.draw()

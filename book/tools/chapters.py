@@ -124,5 +124,6 @@ class Chapters(SphinxDirective):
 
 
 def setup(app):
+    """Sphinx calls it."""
     app.add_directive("chapters", Chapters)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -57,7 +57,11 @@ class Runtime:
     packages: tuple[str, ...]
 
 
-_COMMON = ("ipykernel==6.17.1", "ipython==7.34.0", "matplotlib==3.10.0")
+_COMMON: tuple[str, ...] = (
+    "ipykernel==6.17.1",
+    "ipython==7.34.0",
+    "matplotlib==3.10.0",
+)
 _COMMON += ("scikit-learn==1.6.1", "nbclient", "nbformat")
 _COMMON += ("safetensors", "tqdm")
 #: From Colab's own list of versions, googlecolab/backend-info.
@@ -103,9 +107,9 @@ def make_environment(name: str) -> Path:
         uv = [sys.executable, "-m", "uv"]
         shutil.rmtree(folder, ignore_errors=True)
         chosen = ["--python", find_python(runtime.python)]
-        make = [*uv, "venv", "-q", "--seed", *chosen, folder]
+        make = [*uv, "venv", "-q", "--seed", *chosen, str(folder)]
         subprocess.run(make, check=True)
-        install = ["pip", "install", "-q", "--python", python]
+        install = ["pip", "install", "-q", "--python", str(python)]
         subprocess.run([*uv, *install, *runtime.packages], check=True)
         ready.touch()
     return python
@@ -208,6 +212,7 @@ def run_all(python: Path, names: Iterable[str]) -> int:
 
 
 def main() -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--here", action="store_true")

@@ -123,7 +123,7 @@ def pinned() -> dict[str, str]:
             need = Requirement(line)
             if need.marker is None or need.marker.evaluate():
                 (version,) = need.specifier
-                found[canonicalize_name(need.name)] = version.version
+                found[str(canonicalize_name(need.name))] = version.version
     return found
 
 
@@ -196,7 +196,7 @@ def text_diff(stored: str, new: str) -> Iterator[str]:
 
 def figure_parts(cell: dict) -> list[tuple[str, list[str]]]:
     """What to say of each pair of figures, and the pictures to show."""
-    parts = []
+    parts: list[tuple[str, list[str]]] = []
     old, new = cell["figures"]
     if len(old) != len(new):
         parts.append((f"{len(old)} figures stored, {len(new)} drawn", []))
@@ -364,11 +364,17 @@ def upgrade(pre: bool, given: list[str]) -> int:
         print(f"{error.stderr}\nNo such environment: {said}")
         return 1
     environment = {k: v for k, v in os.environ.items() if k != "VIRTUAL_ENV"}
-    command = [python, "-m", "pytest", "-n", "2", "--dist", "loadfile"]
+    command = [str(python), "-m", "pytest", "-n", "2", "--dist", "loadfile"]
     command += ["-q", "-p", "no:cacheprovider"]
     code = subprocess.run(command, cwd=ROOT, env=environment).returncode
     with tempfile.TemporaryDirectory() as out:
-        build = [python.with_name("jupyter-book"), "build", ".", "-W", "-n"]
+        build = [
+            str(python.with_name("jupyter-book")),
+            "build",
+            ".",
+            "-W",
+            "-n",
+        ]
         build += ["--keep-going", "--path-output", out]
         done = subprocess.run(
             build, cwd=ROOT, env=environment, capture_output=True, text=True
@@ -381,6 +387,7 @@ def upgrade(pre: bool, given: list[str]) -> int:
 
 
 def main() -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     commands = parser.add_subparsers(dest="command", required=True)
     upgrader = commands.add_parser("upgrade")

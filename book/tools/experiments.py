@@ -329,7 +329,7 @@ def run_on_ray(todo: list[tuple[str, tuple]], address: str) -> int:
 
     def start(words, log, environment) -> int:
         # Only what it is given: a worker does not know this file.
-        with open(log, "ab") as said:
+        with Path(log).open("ab") as said:
             return subprocess.run(
                 words,
                 env=os.environ | environment,
@@ -413,6 +413,7 @@ def run_all(todo: list[tuple[str, tuple]], workers: int) -> int:
 
 
 def main() -> None:
+    """Run the command line."""
     parser = Parser(description=__doc__.split("\n")[0])
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list")

@@ -55,6 +55,8 @@ def read(folder: Path = NOTEBOOKS) -> dict[str, tuple[Path, str]]:
 
 
 class FindingDirective(SphinxDirective):
+    """``{finding} NAME``: a sentence from the records."""
+
     required_arguments = 1
 
     def run(self):
@@ -77,5 +79,6 @@ class FindingDirective(SphinxDirective):
 
 
 def setup(app):
+    """Sphinx calls it."""
     app.add_directive("finding", FindingDirective)
     return {"parallel_read_safe": True}

@@ -101,6 +101,7 @@ def add_files(app, exception) -> None:
 
 
 def setup(app):
+    """Sphinx calls it."""
     # Before `pages`, which finishes every page.
     app.connect("build-finished", add_files, priority=850)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -57,7 +57,7 @@ def stopped(child: subprocess.Popen) -> bool:
 
 def watch(children: list[subprocess.Popen]) -> str:
     """Wait until all end well, or one does not: then say which and how."""
-    still = {}
+    still: dict[int, float] = {}
     while True:
         codes = [child.poll() for child in children]
         for number, code in enumerate(codes):
@@ -78,6 +78,7 @@ def watch(children: list[subprocess.Popen]) -> str:
 
 
 def main() -> None:
+    """Run the command line."""
     parser = Parser(description=__doc__.split("\n")[0])
     parser.add_argument("count", type=int)
     parser.add_argument("words", nargs=argparse.REMAINDER)

@@ -170,6 +170,7 @@ def add_models(app, exception) -> None:
 
 
 def setup(app):
+    """Sphinx calls it."""
     app.connect("html-page-context", add_files)
     app.connect("build-finished", add_models)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

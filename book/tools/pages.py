@@ -100,7 +100,7 @@ def lighten(soup: BeautifulSoup, page: PurePosixPath) -> None:
     """Remove what the page does not use."""
     on_search_page = page.name == "search.html"
     unused = [*UNUSED, *(SEARCH_BUTTONS if on_search_page else SEARCH)]
-    inline = UNUSED_INLINE
+    inline: tuple[str, ...] = UNUSED_INLINE
     if not soup.select_one(".math"):
         unused.append(MATHJAX)
         inline += (MATHJAX_INLINE,)
@@ -377,6 +377,7 @@ def finish_all(app, exception) -> None:
 
 
 def setup(app):
+    """Sphinx calls it."""
     # After all that writes pages, Jupyter Book's index.html included.
     app.connect("build-finished", finish_all, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -155,6 +155,7 @@ class Peer:
         }
 
     def state(self) -> dict:
+        """All that a checkpoint must hold."""
         return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -163,6 +164,7 @@ class Peer:
         }
 
     def restore(self, state: dict) -> None:
+        """Set what `state` gave."""
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
@@ -250,6 +252,7 @@ def train(settings: dict, data: ImageData, work: Path) -> dict:
 
 
 def main() -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -201,6 +201,7 @@ def fit(path: Path, images: int, seed: int) -> dict:
 
 
 def main() -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -87,6 +87,8 @@ def folded(summary: str, *content: nodes.Node) -> list[nodes.Node]:
 
 
 class RecordRole(SphinxRole):
+    """``{record}`NAME KEY` ``: one number of a record."""
+
     def run(self):
         name, key, *spec = self.text.split()
         try:
@@ -107,6 +109,8 @@ class RecordRole(SphinxRole):
 
 
 class RecordsDirective(SphinxDirective):
+    """``{records} RECIPE``: the runs of a recipe."""
+
     required_arguments = 1
 
     def run(self):
@@ -247,6 +251,8 @@ class OverviewDirective(SphinxDirective):
 
 
 class WaitingDirective(SphinxDirective):
+    """``{waiting}``: the studies that lack runs."""
+
     def run(self):
         names = {path.stem for path in admitted("*.json")}
         items = nodes.bullet_list()
@@ -266,6 +272,7 @@ class WaitingDirective(SphinxDirective):
 
 
 def setup(app):
+    """Sphinx calls it."""
     app.add_directive("overview", OverviewDirective)
     app.add_directive("waiting", WaitingDirective)
     app.add_role("record", RecordRole())

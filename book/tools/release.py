@@ -137,6 +137,7 @@ def describe(path: Path) -> dict:
 
 
 def main() -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("prepare").add_argument("version")

@@ -1,8 +1,8 @@
-"""Take the still pictures of the live figures, from the built site.
+r"""Take the still pictures of the live figures, from the built site.
 
     python book/tools/stills.py live-patches-1.png
     python book/tools/stills.py live-patches-2.png --click Play
-    python book/tools/stills.py live-attention.webp --part .live-pair \\
+    python book/tools/stills.py live-attention.webp --part .live-pair \
         --wait "tbody td"
     python book/tools/stills.py live-hero.webp --part :scope
 
@@ -21,12 +21,12 @@ from pathlib import Path
 import numpy as np
 from browser import FLAGS, NAMES, serve
 from PIL import Image
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, ViewportSize, sync_playwright
 
 ROOT = Path(__file__).parents[2]
 STILLS = ROOT / "book" / "_static" / "stills"
 #: So high that the page's header need not cover a part of any figure.
-VIEWPORT = {"width": 1280, "height": 2400}
+VIEWPORT: ViewportSize = {"width": 1280, "height": 2400}
 #: Shows on light and on dark pages.
 GREY = "#7d7d7d"
 MOST_BYTES = 60_000
@@ -112,6 +112,7 @@ def photographic(png: bytes) -> bytes:
 
 
 def main() -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("still", help="file name in book/_static/stills")
     parser.add_argument("--site", type=Path, default=ROOT / "_build" / "html")

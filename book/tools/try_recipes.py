@@ -1,4 +1,4 @@
-"""Choose a recipe: train changed ones on the held-out split, side by side.
+r"""Choose a recipe: train changed ones on the held-out split, side by side.
 
     python book/tools/try_recipes.py BASE FOLDER NAME=CHANGES ...
         [--models vit,sl] [--seeds 0 1]
@@ -6,8 +6,8 @@
 CHANGES is a JSON object of settings of the recipe BASE, with those of the
 model under "model"; {} changes nothing. For instance:
 
-    python book/tools/try_recipes.py ladder-2 trials plain={} \\
-        muon='{"optimizer": "muon"}' deep='{"model": {"depth": 6}}' \\
+    python book/tools/try_recipes.py ladder-2 trials plain={} \
+        muon='{"optimizer": "muon"}' deep='{"model": {"depth": 6}}' \
         drop='{"keep_tokens": 0.5, "keep_until": 0.5, "epochs": 3}'
 
 Every trial is tested on 5,000 training images that it does not learn from;
@@ -88,6 +88,7 @@ def row(record: dict) -> str:
 
 
 def main() -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

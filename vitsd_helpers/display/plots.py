@@ -70,7 +70,8 @@ def set_style() -> None:
         from matplotlib_inline.config import InlineBackend
 
         backend = InlineBackend.instance(parent=ipython.get_ipython())
-        backend.print_figure_kwargs = {"bbox_inches": None}
+        whole = {"bbox_inches": None}
+        backend.print_figure_kwargs = whole  # type: ignore[assignment]
 
 
 def panels(rows: int = 1, columns: int = 1, height: float = 3.2, **options):

@@ -24,7 +24,9 @@ CIFAR100_FILES = {
 DATA_DIR_VARIABLE = "VITSD_DATA_DIR"
 
 
-def read_cifar100(data_dir: str | os.PathLike | None = None) -> tuple:
+def read_cifar100(
+    data_dir: str | os.PathLike | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, tuple[str, ...]]:
     """Training and test images and labels, and the classes' names.
 
     Args:

@@ -139,7 +139,7 @@ class Checkpoints:
             with np.load(io.BytesIO(content), allow_pickle=False) as archive:
                 arrays = {name: archive[name] for name in archive.files}
             meta = json.loads(arrays.pop(_META).tobytes())
-            return int(_NAME.fullmatch(path.name)[1]), arrays, meta
+            return int(path.stem.removeprefix("epoch-")), arrays, meta
         return None
 
     def remove(self) -> None:

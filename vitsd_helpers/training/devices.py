@@ -53,6 +53,7 @@ def spread(devices: int | None = None) -> Iterator[int]:
             )
     else:
         names = keras.distribution.list_devices()
+        devices = devices or 0
         if not 0 < devices <= len(names):
             raise ValueError(
                 f"devices={devices}, and JAX has {len(names)}: "

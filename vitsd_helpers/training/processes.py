@@ -71,9 +71,9 @@ def initialize() -> bool:
     # such switch.
     if hasattr(jax.config, "jax_enable_preemption_service"):
         jax.config.update("jax_enable_preemption_service", False)
-    where = {}
-    if all(given):
-        address, count, number = given
+    where: dict = {}
+    address, count, number = given
+    if address and count and number:
         where = {
             "coordinator_address": address,
             "num_processes": int(count),

@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 from tqdm import tqdm
 
@@ -50,11 +51,12 @@ class Progress:
         self.total, self.seen, self.report = total, done, report
         self.batch_size, self.epochs = batch_size, epochs
         self.doing = "compiling"
-        self.loss = self.warm_since = None
+        self.loss: float | None = None
+        self.warm_since: tuple[float, int] | None = None
         self.begun = self.said = self.counted = time.monotonic()
-        self.output = self.display = None
-        if report is None:
-            self.display = _notebook_display()
+        #: IPython's handle of what is displayed.
+        self.output: Any = None
+        self.display = _notebook_display() if report is None else None
         terminal = sys.stdout.isatty() and self.display is None
         self.bar = tqdm(
             total=total,

@@ -36,7 +36,7 @@ FACTORS = {
 #: SL-ViTs with other shifts. A ratio of 0 is the control: four copies of
 #: the image, not shifted, so the parameters are the SL-ViT's and the pixels
 #: are the ViT's.
-SHIFTS = {
+SHIFTS: dict[str, tuple[str, dict]] = {
     "shift0": ("SL-ViT, shift 0", {"shift_ratio": 0.0}),
     "shift25": ("SL-ViT, shift 1/4", {"shift_ratio": 0.25}),
     "shift75": ("SL-ViT, shift 3/4", {"shift_ratio": 0.75}),

@@ -7,6 +7,7 @@ import shutil
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -259,9 +260,9 @@ def _download(place: str) -> Path:
     return Path(folder)
 
 
-def config_of(settings: dict) -> ViTConfig:
+def config_of(settings: dict[str, Any]) -> ViTConfig:
     """A configuration from its settings as JSON holds them."""
-    tuples = {
+    tuples: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in settings.items()
     }
