@@ -20,6 +20,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 from nbformat import NotebookNode
+from nbval.kernel import RunningKernel
 from nbval.plugin import IPyNbCell, IPyNbFile
 from PIL import Image
 
@@ -113,6 +114,7 @@ def report_folder(config) -> Path:
 
 
 def compare_outputs(self, test, ref, skip_compare=None) -> bool:
+    """Compare as nbval does, then the figures."""
     for tag in self.cell.metadata.get("tags", ()):
         if tag.startswith("rtol-"):
             snap_outputs(test, ref, float(tag.removeprefix("rtol-")))
@@ -133,11 +135,13 @@ def compare_outputs(self, test, ref, skip_compare=None) -> bool:
 
 
 def pytest_sessionstart(session) -> None:
+    """Empty the page of what moved."""
     if not hasattr(session.config, "workerinput"):  # no worker of xdist
         drift.start(report_folder(session.config))
 
 
 def pytest_terminal_summary(terminalreporter, config) -> None:
+    """Say where the page of what moved lies."""
     stats = terminalreporter.stats
     reports = [*stats.get("failed", ()), *stats.get("error", ())]
     failed = {report.nodeid: report.longreprtext for report in reports}
@@ -149,6 +153,7 @@ def pytest_terminal_summary(terminalreporter, config) -> None:
 
 
 def collect(self):
+    """The cells of a notebook, then its solutions."""
     cells = list(nbval_collect(self))
     yield from cells
     for number, code in enumerate(solutions(self.nb), 1):
@@ -164,5 +169,14 @@ def collect(self):
         )
 
 
+def stop(self) -> None:
+    """Let a kernel end by itself: killed, it cannot say which lines ran."""
+    self.km.shutdown_kernel()
+    self.kc.stop_channels()
+    del self.km
+
+
+if "COVERAGE_PROCESS_CONFIG" in os.environ:
+    RunningKernel.stop = stop
 IPyNbCell.compare_outputs = compare_outputs
 IPyNbFile.collect = collect
