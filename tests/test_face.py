@@ -213,6 +213,27 @@ def test_mistakes_name_the_remedy(run, data, tmp_path):
     assert predict(run.model, []) == []
 
 
+def test_a_model_of_a_class_of_its_own(data, flowers):
+    """It has no input_shape: that it takes is to be said."""
+
+    class Own(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = keras.layers.Dense(3)
+
+        def call(self, images):
+            return self.dense(ops.mean(images, (1, 2)) / 255)
+
+    run = train(Own(), data, short(epochs=1), report=quiet)
+    picture = flowers / "tulip" / "0.jpg"
+    with pytest.raises(ValueError, match="give image_shape"):
+        predict(run.model, picture)
+    (pairs,) = predict(run.model, picture, image_shape=(48, 48, 3))
+    assert {name for name, _ in pairs} == set(NAMES)
+    with pytest.raises(ValueError, match=r"\(48, 32, 3\).*squares"):
+        predict(run.model, picture, image_shape=(48, 32, 3))
+
+
 def test_a_model_that_keras_cannot_serialise(tmp_path):
     class Own(keras.Model):
         def __init__(self, size):

@@ -33,7 +33,8 @@ from vitsd_helpers.training.loop import train
 assert "site-packages" in vitsd_helpers.__file__
 assert "laptop-sl-seed0" in read_records()
 recipe = get_recipe("quick")
-run = train(recipe, "sl", recipe.load())
+data = recipe.load()
+run = train(recipe.build("sl", data), data, recipe)
 print("top-1", run.record["test"]["top1"])
 """
 
@@ -66,6 +67,7 @@ def test_wheel_holds_the_package_and_its_records(built):
     assert wheel.name == f"vitsd_helpers-{version}-py3-none-any.whl"
     assert wheel.stat().st_size < LIMIT
     names = zipfile.ZipFile(wheel).namelist()
+    assert not any("incoming" in name for name in names)
     code = {n for n in names if n.endswith(".py")}
     listed = subprocess.run(
         ["git", "-C", ROOT, "ls-files", "vitsd_helpers/*.py"],

@@ -3,6 +3,7 @@
 import re
 import time
 
+import chapter5
 import nbformat
 import pytest
 from nbclient import NotebookClient
@@ -107,3 +108,16 @@ def test_notebook_shows_it_and_stores_nothing(tmp_path):
     assert {o.output_type for o in cell.outputs} == {"stream", "display_data"}
     for output in cell.outputs:
         assert output.get("text") == "stored\n" or output.data == {}
+
+
+def test_a_silent_cell_of_the_chapter_is_named(monkeypatch, capsys):
+    """`make train` is never silent for long, whatever the notebook does."""
+    assert chapter5.SILENCE + 1 < 15
+    monkeypatch.setattr(chapter5, "SILENCE", 1)
+    voice = chapter5.Voice()
+    voice.place = "cell 7 of 9 is running"
+    time.sleep(2.5)
+    voice.ended.set()
+    assert re.match(
+        r"cell 7 of 9 is running, \d s so far", capsys.readouterr().out
+    )

@@ -178,6 +178,9 @@ def test_training_stopped_at_any_time_leaves_the_book_alone(book):
     assert len(own_lines(output)) <= 2, output
     process = start(book, *command)
     wait_for(process, "quick on digits for 5 epochs")
+    code, output = make(book, *command)
+    assert code and "quick-seed0 is being trained by another pr" in output
+    assert len(own_lines(output)) == 1, output
     end(process, signal.SIGKILL)
     runs = book / "runs"
     assert [p.name for p in runs.iterdir()] == ["quick-seed0.part"]

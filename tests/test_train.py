@@ -388,6 +388,25 @@ def test_any_model_goes_through_the_engine(data, tmp_path):
         train(cnn(width=6), data, plain(), name="cnn", folder=tmp_path)
 
 
+def test_other_starting_weights_are_refused(data, tmp_path):
+    """What was stopped goes on from its own beginning only."""
+    options = {"name": "cnn", "folder": tmp_path}
+
+    def network(seed):
+        keras.utils.set_random_seed(seed)
+        return cnn()
+
+    model = network(3)
+    with pytest.raises(Stop):
+        train(model, data, plain(), **options, report=stop_after(1))
+    with pytest.raises(ValueError, match="began with other weights"):
+        train(network(4), data, plain(), **options, report=quiet)
+    # The same call again, with the model as the stop left it.
+    lines = []
+    train(model, data, plain(), **options, report=lines.append)
+    assert len(lines) == 2
+
+
 def test_a_changed_layer_order_is_found(data, tmp_path, monkeypatch):
     """Of one shape each, they would restore silently wrong."""
     options = {"folder": tmp_path, "report": quiet}
@@ -457,13 +476,13 @@ data = dataclasses.replace(
 def report(line):
     print(line, flush=True)
 fit(
-    tiny(epochs=200), "sl", data, folder=sys.argv[1], report=report
+    tiny(epochs=20), "sl", data, folder=sys.argv[1], report=report
 )
 """
 
 
 def test_killed_run_goes_on(data, tmp_path):
-    """SIGKILL at whatever moment: the epochs done are not lost."""
+    """SIGKILL at whatever moment; the end is that of a run never stopped."""
     script = textwrap.dedent(SCRIPT).format(path=[p for p in sys.path if p])
     process = subprocess.Popen(
         [sys.executable, "-c", script, str(tmp_path)],
@@ -477,14 +496,14 @@ def test_killed_run_goes_on(data, tmp_path):
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     lines = []
-
-    def report(line):
-        lines.append(line)
-        raise Stop
-
-    with pytest.raises(Stop):
-        fit(tiny(epochs=200), "sl", data, folder=tmp_path, report=report)
-    assert int(lines[0].split("/")[0]) >= 4
+    options = {"folder": tmp_path, "report": lines.append}
+    rest = fit(tiny(epochs=20), "sl", data, **options)
+    assert 0 < len(lines) <= 17, "it was killed too late, or began anew"
+    whole = fit(tiny(epochs=20), "sl", data, report=quiet)
+    assert rest.record["epochs"] == whole.record["epochs"]
+    assert rest.test == whole.test
+    for one, other in zip(weights(whole), weights(rest), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_ctrl_c_says_where_it_stopped(data, tmp_path):

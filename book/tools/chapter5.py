@@ -20,11 +20,12 @@ import threading
 import time
 from pathlib import Path
 
-from terminal import Parser, check_data, command
+from terminal import Parser, alone, check_data, command
 
 ROOT = Path(__file__).parents[2]
 CHAPTER = ROOT / "notebooks" / "05_training.ipynb"
 RUNS = ROOT / "runs"
+WORK = ROOT / ".checkpoints"
 PAGES = ROOT / "book" / "runs"
 CONTENTS = ROOT / "_toc.yml"
 GOES_ON = "The same command goes on from the last whole epoch."
@@ -42,6 +43,7 @@ class Voice:
         threading.Thread(target=self._watch, daemon=True).start()
 
     def say(self, text: str) -> None:
+        """Print a line."""
         self.last = time.monotonic()
         print(text.rstrip("\n"), flush=True)
 
@@ -70,6 +72,18 @@ def check(recipe: str, models: str, seed: int) -> None:
 def train(recipe: str, models: str, seed: int, weights: bool = False) -> Path:
     """Execute chapter 5 with a recipe; the folder of the finished run."""
     name = f"{recipe}-seed{seed}"
+    busy = (
+        f"the run {name} is being trained by another process: wait for its "
+        "end, or choose another recipe or SEED."
+    )
+    WORK.mkdir(exist_ok=True)
+    with alone(WORK / f"{name}.lock", busy):
+        return train_alone(recipe, models, seed, weights)
+
+
+def train_alone(recipe: str, models: str, seed: int, weights: bool) -> Path:
+    """The same, when no other process trains this run."""
+    name = f"{recipe}-seed{seed}"
     folder, aside = RUNS / name, RUNS / f"{name}.part"
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir()
@@ -80,7 +94,7 @@ def train(recipe: str, models: str, seed: int, weights: bool = False) -> Path:
         "models": models,
         "seed": seed,
         "record_dir": place,
-        "work_dir": "../.checkpoints",
+        "work_dir": f"../{WORK.name}",
     }
     if weights:
         parameters["weights_dir"] = place
@@ -221,7 +235,9 @@ def publish(name: str) -> None:
     copies = {}
     for record in sorted(source.glob("*.json")):
         run = check_record(record)
-        place = experiments.folder(experiments.study_of(run))
+        study = experiments.study_of(run)
+        assert study, "check_record refuses a run of no study"
+        place = experiments.folder(study)
         weights = record.with_suffix(".safetensors")
         if weights.exists():
             copies[weights] = experiments.WEIGHTS / weights.name
@@ -262,6 +278,7 @@ def list_page(page: Path) -> None:
 
 
 def main() -> None:
+    """Run the command line."""
     parser = Parser(description=__doc__.split("\n")[0])
     commands = parser.add_subparsers(dest="command", required=True)
     trainer = commands.add_parser("train")

@@ -1,10 +1,11 @@
 """What the command-line tools have in common: how they refuse and stop."""
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 
@@ -27,6 +28,27 @@ def command(main: Callable[[], None], goes_on: str = "") -> None:
         print(f"\nStopped. {goes_on}".rstrip(), file=sys.stderr, flush=True)
         # Nothing is left to tidy, and threads shall not hold it up.
         os._exit(130)
+
+
+@contextlib.contextmanager
+def alone(lock: Path, busy: str) -> Iterator[None]:
+    """Let one process in at a time; refuse another with the text `busy`.
+
+    The system itself unlocks the file when its holder ends, however it ends.
+    """
+    with lock.open("w") as file:
+        try:
+            if sys.platform == "win32":
+                import msvcrt
+
+                msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+            else:
+                import fcntl
+
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            sys.exit(busy)
+        yield
 
 
 def check_data(name: str) -> None:

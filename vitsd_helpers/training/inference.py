@@ -87,6 +87,7 @@ def predict(
     pictures: Iterable[str | os.PathLike | np.ndarray],
     class_names: Iterable[str] | None = None,
     batch_size: int = 128,
+    image_shape: tuple[int, int, int] | None = None,
 ) -> list[list[tuple[str, float]]]:
     """What a model takes pictures to be.
 
@@ -99,6 +100,9 @@ def predict(
         class_names: in the order of the logits. Without them the model's
             own, which `train` and `load_model` give it.
         batch_size: pictures at a time.
+        image_shape: (H, W, C) that the model takes, H and W the same.
+            Without it the model's own `input_shape`, which one of a class
+            of your own need not have.
 
     Returns:
         For each picture the pairs of class name and share, best first. The
@@ -117,7 +121,13 @@ def predict(
             "classes: give class_names."
         )
     names = tuple(names)
-    shape = tuple(getattr(model, "input_shape", None) or ())[1:]
+    own = tuple(getattr(model, "input_shape", None) or ())[1:]
+    shape = tuple(image_shape or own)
+    if not shape:
+        raise ValueError(
+            f"the model {model.name!r} does not say what images it takes: "
+            "give image_shape, such as (32, 32, 3)."
+        )
     if len(shape) != 3 or None in shape or shape[0] != shape[1]:
         raise ValueError(
             f"the model {model.name!r} takes images {shape}: pictures are "

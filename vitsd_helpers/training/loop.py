@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import keras
 import numpy as np
@@ -154,8 +155,9 @@ def train(
         ValueError: if there are fewer training images than a batch; if the
             model does not take the data's images or does not give logits
             of its classes; if its precision is not the recipe's; if the
-            folder holds another run of that name; if there are not so many
-            devices; if machines do not share the folder.
+            folder holds another run of that name, or one that began with
+            other weights; if there are not so many devices; if machines do
+            not share the folder.
         RuntimeError: for `scan` or several devices on another backend than
             JAX.
         FloatingPointError: if the loss is not finite; the checkpoints of
@@ -190,7 +192,8 @@ def _train(
     if folder is not None:
         key = _key(model, data, recipe, seed)
         checkpoints = Checkpoints(folder, name, key, first_process())
-    started = {"commit": commit(), "start_weights": weights_digest(model)}
+    digest = _start_weights(model, checkpoints)
+    started = {"commit": commit(), "start_weights": digest}
     steps = epoch_steps(recipe, count)
     trainer = _compiled(model, recipe, data, seed, steps * recipe.epochs)
     done, state = _restore(trainer, checkpoints, started)
@@ -210,7 +213,7 @@ def _train(
         recipe.epochs,
     )
     with bar:
-        if done:
+        if checkpoints and done:
             bar.tell(
                 f"goes on from epoch {done} of {recipe.epochs}, checkpoint "
                 f"{checkpoints.folder / f'epoch-{done:06d}.ckpt'}"
@@ -343,6 +346,23 @@ def weights_digest(model: keras.Model) -> str:
         digest.update(f"{value.dtype} {value.shape}".encode())
         digest.update(value.tobytes())
     return digest.hexdigest()[:16]
+
+
+#: Of models that were trained here: the digests of the weights that they began
+#: with, by folder of checkpoints.
+_BEGUN: WeakKeyDictionary = WeakKeyDictionary()
+
+
+def _start_weights(model, checkpoints) -> str:
+    """The digest of the weights that a run begins with.
+
+    Called again after a stop, `train` may be given the model as the stop
+    left it: what counts is how it came first.
+    """
+    if checkpoints is None:
+        return weights_digest(model)
+    begun = _BEGUN.setdefault(model, {})
+    return begun.setdefault(checkpoints.folder, weights_digest(model))
 
 
 def _epochs_done(state) -> int:
@@ -495,7 +515,8 @@ def _restore(trainer, checkpoints, started) -> tuple[int, dict]:
     """Epochs done and their metrics; sets the trainer's variables.
 
     Raises:
-        ValueError: if the variables of the checkpoint are not the trainer's.
+        ValueError: if the variables of the checkpoint are not the trainer's,
+            or it is of a run that began with other weights.
     """
     layout = _layout(trainer.learned)
     found = checkpoints.load() if checkpoints else None
@@ -513,6 +534,14 @@ def _restore(trainer, checkpoints, started) -> tuple[int, dict]:
         raise ValueError(
             f"the checkpoints in {checkpoints.folder} are of another model: "
             f"{line}. Give this run another name or another folder."
+        )
+    old, new = (s["start_weights"] for s in (state["started"], started))
+    if old != new:
+        raise ValueError(
+            f"the checkpoints in {checkpoints.folder} are of a run that began "
+            f"with other weights (digest {old}, here {new}): build the model "
+            "from the same seed, or load the same weights into it. For a new "
+            "run give another name or another folder."
         )
     for index, variable in enumerate(trainer.learned):
         variable.assign(arrays[f"{index:04d}"])
