@@ -14,5 +14,6 @@ def add_labels(app, doctree) -> None:
 
 
 def setup(app):
+    """Sphinx calls it."""
     app.connect("doctree-read", add_labels)
     return {"parallel_read_safe": True}

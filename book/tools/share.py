@@ -98,6 +98,7 @@ def describe_push(folders: dict[str, Path]) -> None:
 
 
 def main() -> None:
+    """Share what the command line names."""
     parser = Parser(description=__doc__.split("\n")[0])
     parser.add_argument("run", help="such as laptop-seed0")
     parser.add_argument(

@@ -110,7 +110,7 @@ def write(hub: str, folder: Path = SHARE / "space") -> Path:
 def card(listed: dict, hub: str) -> str:
     """The Space's README.md, whose head says that it is a static one."""
     models = listed["models"]
-    head = {
+    head: dict = {
         "title": TITLE,
         "emoji": "🔍",
         "colorFrom": "blue",
@@ -137,6 +137,7 @@ def card(listed: dict, hub: str) -> str:
 
 
 def main() -> None:
+    """Write the folder that the command line names."""
     parser = Parser(description=__doc__.split("\n")[0])
     parser.add_argument(
         "--hub", default=NOBODY, metavar="USER", help="your name on the Hub"

@@ -61,7 +61,7 @@ def model_card(
         record["data"], (record["data"], None, OWN)
     )
     config, test = record["config"], record["test"]
-    head = {
+    head: dict = {
         "library_name": "vitsd-helpers",
         "pipeline_tag": "image-classification",
         "tags": ["keras", "vision-transformer", "small-datasets"],

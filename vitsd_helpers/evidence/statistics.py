@@ -37,7 +37,8 @@ def share_interval(share: float, count: int) -> tuple[float, float]:
 
     standard_error(share, count)
     test = stats.binomtest(round(share * count), count)
-    return tuple(map(float, test.proportion_ci(method="wilson")))
+    interval = test.proportion_ci(method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 @dataclass(frozen=True)

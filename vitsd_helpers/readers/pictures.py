@@ -80,11 +80,11 @@ def read_folder(
     names = _folders(root)
     if set(names) in SORTED and all(_folders(root / part) for part in names):
         classes = _folders(root / "train")
-        files = _sorted(root, names, classes)
-        x, y = _read([*chain(*files.values())], size, channels)
-        ends = np.cumsum([len(part) for part in files.values()])[:-1]
+        by_part = _sorted(root, names, classes)
+        x, y = _read([*chain(*by_part.values())], size, channels)
+        ends = np.cumsum([len(part) for part in by_part.values()])[:-1]
         split = zip(np.split(x, ends), np.split(y, ends), strict=True)
-        parts = dict(zip(files, split, strict=True))
+        parts = dict(zip(by_part, split, strict=True))
         val = parts.get("val", (None, None))
         return *parts["train"], *parts["test"], tuple(classes), name, *val
     files = _files(root, names, 2, "two, one to train on and one to test on")
@@ -96,8 +96,8 @@ def read_folder(
         count = round(test_fraction * len(members))
         test[members[: min(max(count, 1), len(members) - 1)]] = True
     train, test = order[~test[order]], order[test[order]]
-    parts = x[train], y[train], x[test], y[test]
-    return *parts, tuple(names), name, None, None
+    halves = x[train], y[train], x[test], y[test]
+    return *halves, tuple(names), name, None, None
 
 
 def _folders(root: Path) -> list[str]:

@@ -132,7 +132,7 @@ def save_model(
             f"{path} exists and is no saved model: choose another path."
         )
     asked = formats is not None
-    formats = tuple(formats) if asked else available()
+    formats = available() if formats is None else tuple(formats)
     check_formats(formats)
     what = _describe(model)
     if class_names is not None:
