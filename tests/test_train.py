@@ -1,6 +1,7 @@
 """The training engine: it learns, resumes bit for bit, and fails clearly."""
 
 import dataclasses
+import functools
 import os
 import signal
 import subprocess
@@ -585,3 +586,63 @@ def test_loss_that_is_not_finite_is_an_error(data, tmp_path):
 def test_fewer_images_than_a_batch(data):
     with pytest.raises(ValueError, match=r"100 training.*batch of 128"):
         fit(tiny(batch_size=128), "sl", data, report=quiet)
+
+
+@pytest.mark.parametrize("scan", [False, True])
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_float16_goes_on_after_an_overflow(data, monkeypatch, scan, optimizer):
+    """Steps that overflow are left out, and the scale is halved by each."""
+    if scan and keras.backend.backend() != "jax":
+        pytest.skip("scanning needs JAX")
+    start = 2.0**24  # far too large: gradients of the first steps overflow
+    scaled = functools.partial(
+        keras.optimizers.LossScaleOptimizer, initial_scale=start
+    )
+    monkeypatch.setattr(keras.optimizers, "LossScaleOptimizer", scaled)
+    recipe = tiny(
+        precision="mixed_float16", epochs=8, mix=0.0, optimizer=optimizer
+    )
+    run = fit(recipe, "sl", data, scan=scan, report=quiet)
+    outer = run.trainer.optimizer
+    left_out = np.log2(
+        start / float(ops.convert_to_numpy(outer.dynamic_scale))
+    )
+    assert 0 < left_out < run.record["steps"] / 2
+    taken = int(ops.convert_to_numpy(outer.inner_optimizer.iterations))
+    assert taken == run.record["steps"] - left_out
+    losses = run.record["epochs"]["loss"]
+    assert np.isfinite(losses).all() and losses[-1] < losses[0]
+    assert losses[0] < 5  # of the images, not the scaled one
+    assert all(np.isfinite(one).all() for one in weights(run.trainer))
+    assert np.isfinite(run.test["loss"])
+
+
+def test_float16_alone_is_scaled():
+    for precision in ("float32", "mixed_bfloat16"):
+        plain = make_optimizer(tiny(precision=precision), 10)
+        assert type(plain) is keras.optimizers.AdamW
+    scaled = make_optimizer(tiny(precision="mixed_float16"), 10)
+    assert type(scaled) is keras.optimizers.LossScaleOptimizer
+    assert type(scaled.inner_optimizer) is keras.optimizers.AdamW
+
+
+def test_float16_resumes_with_its_scale(data, tmp_path):
+    recipe = tiny(precision="mixed_float16", epochs=3)
+    whole = fit(recipe, "sl", data, report=quiet)
+    with pytest.raises(RuntimeError, match="power cut"):
+        fit(recipe, "sl", data, folder=tmp_path, report=power_cut)
+    rest = fit(recipe, "sl", data, folder=tmp_path, report=quiet)
+    assert rest.record["epochs"] == whole.record["epochs"]
+    for one, other in zip(
+        weights(whole.trainer), weights(rest.trainer), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+    counts = [
+        int(ops.convert_to_numpy(run.trainer.optimizer.step_counter))
+        for run in (whole, rest)
+    ]
+    assert counts[0] == counts[1] > 3
+
+
+def power_cut(line: str) -> None:
+    raise RuntimeError("power cut")

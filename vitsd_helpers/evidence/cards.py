@@ -28,7 +28,8 @@ FILES = {
     "model.safetensors": "the weights, float32",
     "model.json": "the configuration and the names of the classes",
     "classes.txt": "the names of the classes, in the order of the logits",
-    "model.keras": "the same in Keras's own format",
+    "model.keras": "the same in Keras's own format, to be loaded after "
+    "`import keras, vitsd_helpers`",
     "model.onnx": "the same for ONNX Runtime",
     "model.tflite": "the same for LiteRT",
     "record.json": "the record of the training, of which this card is made",

@@ -15,8 +15,15 @@ NOT_MUONS = ("tokenizer", "position", "token", "temperature", "logits")
 def make_optimizer(recipe: Recipe, steps: int) -> keras.Optimizer:
     """The recipe's optimiser with its schedule, decay and averaging.
 
+    In float16 it is within a `LossScaleOptimizer`: small gradients would be
+    zero there, so the loss is multiplied by a scale, as large as it may be.
+    A step whose gradients are not finite is left out and the scale halved.
+    Keras does so by itself for a model of that policy; the `Trainer`, whose
+    loss is in float32, is none.
+
     Args:
-        recipe: gives optimiser, peak rate, schedule, warm-up, decay, EMA.
+        recipe: gives optimiser, peak rate, schedule, warm-up, decay, EMA and
+            precision.
         steps: of the whole run; the cosine ends at zero after them.
 
     Raises:
@@ -55,4 +62,7 @@ def make_optimizer(recipe: Recipe, steps: int) -> keras.Optimizer:
         )
     if not recipe.decay_everything:
         optimizer.exclude_from_weight_decay(var_names=list(UNDECAYED))
+    policy = keras.dtype_policies.get(recipe.precision)
+    if policy.compute_dtype == "float16":
+        return keras.optimizers.LossScaleOptimizer(optimizer)
     return optimizer

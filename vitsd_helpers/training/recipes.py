@@ -153,7 +153,7 @@ class Recipe:
     #: The part of the mixed images that CutMix mixes; the rest is MixUp's.
     cutmix: float = 0.5
     label_smoothing: float = 0.0
-    #: Keras's dtype policy: "float32" or "mixed_bfloat16".
+    #: Keras's dtype policy: "float32", "mixed_bfloat16" or "mixed_float16".
     precision: str = "float32"
     #: Ask for XLA; what Keras does by itself on a CPU differs by backend.
     jit_compile: bool = False
@@ -388,6 +388,21 @@ _BEST = replace(
     mix=0.8,
     cutmix=0.75,
 )
+#: For Colab's free card, a T4: both models of chapter 5 in about half an
+#: hour. That is an estimate: none of our runs was on a T4, on which models
+#: of this size take some 2.5 TFLOP/s, 2,200 images/s. Chapter 5 measures
+#: before it starts. Epochs are short: after each there is a checkpoint.
+_COLAB = replace(
+    _BEST,
+    name="colab",
+    model=PRESETS["paper-sl"],
+    epochs=20,
+    samples_per_epoch=100_000,
+    rand_augment=0,
+    random_erasing=0.0,
+    mix=0.5,
+    cutmix=1.0,
+)
 #: The rungs for two cores: one recipe, N passes over all images. Optimiser
 #: and rate are the best of the trials in `book/results/trials`.
 _LADDER = replace(
@@ -473,6 +488,7 @@ RECIPES = {
         # The 2022 logs came from an AdamW that did not multiply its decay
         # by the learning rate: 1e-4 then is 1e-4 / 1e-3 now.
         replace(_SEED, name="seed-2022", weight_decay=0.1),
+        _COLAB,
         *_sizes(),
         *(
             _halved(replace(_STUDY, name=f"steps-{n}", train_images=n))

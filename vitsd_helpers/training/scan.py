@@ -71,7 +71,7 @@ class EpochScan:
     def _state(self):
         return tuple([v.value for v in group] for group in self.variables)
 
-    def _loss(self, trainable, others, indices):
+    def _loss(self, trainable, others, slots, indices):
         outputs, others = self.trainer.stateless_call(
             trainable, others, indices, training=True
         )
@@ -82,6 +82,10 @@ class EpochScan:
             "top1": share_within(labels, outputs["logits"], 1),
             "top5": share_within(labels, outputs["logits"], 5),
         }
+        # In float16 the optimiser scales the loss, by a variable of its own.
+        mapping = list(zip(self.optimizer.variables, slots, strict=True))
+        with keras.StatelessScope(state_mapping=mapping):
+            loss = self.optimizer.scale_loss(loss)
         return loss, (others, logs)
 
     def _epoch(self, state, batches):
@@ -90,7 +94,7 @@ class EpochScan:
         def step(state, indices):
             trainable, others, slots = state
             (_, (others, logs)), gradients = self.gradient(
-                trainable, others, indices
+                trainable, others, slots, indices
             )
             trainable, slots = self.optimizer.stateless_apply(
                 slots, gradients, trainable

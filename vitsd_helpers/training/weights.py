@@ -184,6 +184,9 @@ def _describe(model: keras.Model) -> dict:
 def load_model(path: str | os.PathLike) -> keras.Model:
     """Build the model that was saved, and load its weights.
 
+    Nothing that comes with a model is executed: of another's Lambda layers
+    Keras refuses to make code.
+
     Args:
         path: what `save_model` or `Run.save` wrote; or such a folder on the
             Hugging Face Hub, "hf://user/name" or, at a branch, tag or
