@@ -7,7 +7,7 @@ import pytest
 import reference
 from keras.ops import convert_to_numpy
 
-from vitsd_helpers import LocalitySelfAttention
+from vitsd_helpers import LocalitySelfAttention, attention
 
 WIDTH, HEADS, KEY_DIM = 12, 3, 5
 PER, FORM = ("head", "layer"), ("divide", "multiply")
@@ -222,6 +222,31 @@ def test_dropout_acts_only_in_training() -> None:
     one, other = (layer(tokens, training=True) for _ in range(2))
     assert np.abs(convert_to_numpy(one) - still).max() > 1e-2
     assert np.abs(convert_to_numpy(one) - convert_to_numpy(other)).max() > 1e-2
+
+
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_the_kernel_is_given_a_key_for_every_query(
+    count: int, monkeypatch
+) -> None:
+    """What it makes of a query that may look nowhere differs by version.
+
+    Today Keras gives torch a large negative number for False, and a single
+    token still comes out; torch itself makes zeros of it.
+    """
+    masks = []
+    operation = keras.ops.dot_product_attention
+
+    def seen(*args, mask=None, **kwargs):
+        masks.append(convert_to_numpy(mask))
+        return operation(*args, mask=mask, **kwargs)
+
+    monkeypatch.setattr(keras.ops, "dot_product_attention", seen)
+    monkeypatch.setattr(attention, "_fused_kernel", lambda *_: True)
+    lsa()(reference.normal(2, count, WIDTH))
+    (mask,) = masks
+    assert mask.shape[-2:] == (count, count)
+    assert mask.any(-1).all()
+    assert count == 1 or not np.diagonal(mask, axis1=-2, axis2=-1).any()
 
 
 def test_dropout_keeps_the_mean() -> None:

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -465,7 +466,7 @@ def test_another_name_does_not_resume(data, tmp_path):
 
 
 SCRIPT = """\
-import dataclasses, json, sys
+import dataclasses, json, sys, time
 sys.path[:0] = {path}
 from test_train import fit, tiny
 from vitsd_helpers import load_data
@@ -476,8 +477,9 @@ data = dataclasses.replace(
 )
 def report(line):
     print(line, flush=True)
+    time.sleep(0.1)
 fit(
-    tiny(epochs=20), "sl", data, folder=sys.argv[1], report=report
+    tiny(epochs=10), "sl", data, folder=sys.argv[1], report=report
 )
 """
 
@@ -493,14 +495,14 @@ def test_killed_run_goes_on(data, tmp_path):
     for line in process.stdout:
         if line.startswith("3/"):
             break
-    time.sleep(0.05)
+    time.sleep(random.uniform(0, 0.4))
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     lines = []
     options = {"folder": tmp_path, "report": lines.append}
-    rest = fit(tiny(epochs=20), "sl", data, **options)
-    assert 0 < len(lines) <= 17, "it was killed too late, or began anew"
-    whole = fit(tiny(epochs=20), "sl", data, report=quiet)
+    rest = fit(tiny(epochs=10), "sl", data, **options)
+    assert 0 < len(lines) <= 7, "it was killed too late, or began anew"
+    whole = fit(tiny(epochs=10), "sl", data, report=quiet)
     assert rest.record["epochs"] == whole.record["epochs"]
     assert rest.test == whole.test
     for one, other in zip(weights(whole), weights(rest), strict=True):
