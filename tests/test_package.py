@@ -17,10 +17,12 @@ MEGABYTE = 1_000_000
 #: The README says so. Nearly all of it are records and weights.
 LIMIT = 8 * MEGABYTE
 #: Of the records, unpacked, by what a chapter in Colab reads; studies that
-#: wait for their last runs ("incoming") and other models' ("peers") stay out.
+#: wait for their last runs ("incoming") stay out.
 RECORDS = {
     "": 0.2 * MEGABYTE,
     "bench": 0.5 * MEGABYTE,
+    "devices": 0.1 * MEGABYTE,
+    "peers": 0.2 * MEGABYTE,
     "studies": 5 * MEGABYTE,
     "trials": 0.2 * MEGABYTE,
     "weights": 5 * MEGABYTE,
