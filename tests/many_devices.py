@@ -5,7 +5,6 @@
 Writes FOLDER/found.json.
 """
 
-import dataclasses
 import json
 import re
 import sys
@@ -14,9 +13,8 @@ from pathlib import Path
 import jax
 import keras
 import numpy as np
-from test_train import Stop, quiet, stop_after, tiny
+from test_train import Stop, few_digits, quiet, stop_after, tiny
 
-from vitsd_helpers import load_data
 from vitsd_helpers.training import loop
 from vitsd_helpers.training.devices import spread
 from vitsd_helpers.training.loop import train
@@ -27,14 +25,7 @@ RECIPE = tiny(epochs=2, batch_size=64, learning_rate=1e-3)
 
 
 def digits():
-    data = load_data("digits")
-    return dataclasses.replace(
-        data,
-        x_train=data.x_train[:192],
-        y_train=data.y_train[:192],
-        x_test=data.x_test[:50],
-        y_test=data.y_test[:50],
-    )
+    return few_digits(192)
 
 
 def run(data, model=None, **options) -> dict:

@@ -55,6 +55,14 @@ def built(tmp_path_factory) -> tuple[Path, Path]:
     return wheel, source
 
 
+def tracked(pattern: str) -> list[str]:
+    """Files of the repository."""
+    command = ["git", "-C", ROOT, "ls-files", pattern]
+    return subprocess.run(
+        command, check=True, capture_output=True, text=True
+    ).stdout.split()
+
+
 def places(names: list[str]) -> set[str]:
     """The folders of files, without the version."""
     folders = (name.rpartition("/")[0] for name in names if name[-1] != "/")
@@ -71,13 +79,7 @@ def test_wheel_holds_the_package_and_its_records(built):
     names = zipfile.ZipFile(wheel).namelist()
     assert not any("incoming" in name for name in names)
     code = {n for n in names if n.endswith(".py")}
-    listed = subprocess.run(
-        ["git", "-C", ROOT, "ls-files", "vitsd_helpers/*.py"],
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout.split()
-    assert code == set(listed)
+    assert code == set(tracked("vitsd_helpers/*.py"))
     for folder in places(names):
         assert re.match(
             r"vitsd_helpers(/results(/\w+)?|\.dist-info(/\w+)?|/\w+)?$", folder
@@ -96,12 +98,7 @@ def test_wheel_holds_the_records_that_chapters_read(built):
         if name != entry.filename:
             sizes[name.rpartition("/")[0]] += entry.file_size  # or KeyError
             inside.add(name)
-    listed = subprocess.run(
-        ["git", "-C", ROOT, "ls-files", "book/results"],
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout.split()
+    listed = tracked("book/results")
     names = {name.removeprefix("book/results/") for name in listed}
     wanted = {n for n in names if n.rpartition("/")[0] in RECORDS}
     assert inside == wanted

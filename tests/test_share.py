@@ -17,13 +17,14 @@ import share
 import yaml
 from hub import TOKEN, serve_hub
 from keras import ops
+from test_training import short_run
 
-from vitsd_helpers import PRESETS, build_vit, get_recipe, load_data, load_model
+from vitsd_helpers import PRESETS, build_vit, load_model
 from vitsd_helpers.evidence import cards
 from vitsd_helpers.evidence.records import read_records
 from vitsd_helpers.evidence.statistics import share_interval
 from vitsd_helpers.training import export
-from vitsd_helpers.training.loop import Run, train
+from vitsd_helpers.training.loop import Run
 from vitsd_helpers.training.weights import save_model
 
 ROOT = Path(__file__).parents[1]
@@ -55,14 +56,7 @@ print(*model.class_names)
 
 @pytest.fixture(scope="module")
 def run() -> Run:
-    """One short epoch on a few digits."""
-    digits = load_data("digits")
-    data = dataclasses.replace(
-        digits, x_train=digits.x_train[:96], y_train=digits.y_train[:96]
-    )
-    recipe = dataclasses.replace(get_recipe("quick"), epochs=1)
-    model = recipe.build("sl", data, seed=7)
-    return train(model, data, recipe, seed=7, report=lambda line: None)
+    return short_run(epochs=1)
 
 
 @pytest.fixture(scope="module")

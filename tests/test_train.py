@@ -17,6 +17,7 @@ from keras import ops
 
 import vitsd_helpers.training.loop as engine
 from vitsd_helpers import load_data
+from vitsd_helpers.data import ImageData
 from vitsd_helpers.training.loop import (
     epoch_order,
     train,
@@ -25,6 +26,18 @@ from vitsd_helpers.training.optimizer import UNDECAYED, make_optimizer
 from vitsd_helpers.training.progress import Progress
 from vitsd_helpers.training.recipes import Recipe, get_recipe
 from vitsd_helpers.training.trainer import Trainer
+
+
+def few_digits(train: int, test: int = 50) -> ImageData:
+    """The first digits, so many to train and to test on."""
+    digits = load_data("digits")
+    return dataclasses.replace(
+        digits,
+        x_train=digits.x_train[:train],
+        y_train=digits.y_train[:train],
+        x_test=digits.x_test[:test],
+        y_test=digits.y_test[:test],
+    )
 
 
 def tiny(**changes) -> Recipe:
@@ -50,14 +63,7 @@ def tiny(**changes) -> Recipe:
 
 @pytest.fixture(scope="module")
 def data():
-    digits = load_data("digits")
-    return dataclasses.replace(
-        digits,
-        x_train=digits.x_train[:100],
-        y_train=digits.y_train[:100],
-        x_test=digits.x_test[:50],
-        y_test=digits.y_test[:50],
-    )
+    return few_digits(100)
 
 
 def weights(trainer) -> list[np.ndarray]:
@@ -466,15 +472,10 @@ def test_another_name_does_not_resume(data, tmp_path):
 
 
 SCRIPT = """\
-import dataclasses, json, sys, time
+import sys, time
 sys.path[:0] = {path}
-from test_train import fit, tiny
-from vitsd_helpers import load_data
-digits = load_data("digits")
-data = dataclasses.replace(
-    digits, x_train=digits.x_train[:100], y_train=digits.y_train[:100],
-    x_test=digits.x_test[:50], y_test=digits.y_test[:50],
-)
+from test_train import few_digits, fit, tiny
+data = few_digits(100)
 def report(line):
     print(line, flush=True)
     time.sleep(0.1)

@@ -46,15 +46,20 @@ def digits():
     return load_data("digits")
 
 
-@pytest.fixture(scope="module")
-def run(digits) -> Run:
-    """Two short epochs on a few digits."""
+def short_run(epochs: int) -> Run:
+    """Short epochs on a few digits."""
+    digits = load_data("digits")
     data = dataclasses.replace(
         digits, x_train=digits.x_train[:96], y_train=digits.y_train[:96]
     )
-    recipe = dataclasses.replace(get_recipe("quick"), epochs=2)
+    recipe = dataclasses.replace(get_recipe("quick"), epochs=epochs)
     model = recipe.build("sl", data, seed=7)
     return train(model, data, recipe, seed=7, report=lambda line: None)
+
+
+@pytest.fixture(scope="module")
+def run() -> Run:
+    return short_run(epochs=2)
 
 
 @pytest.fixture(scope="module")

@@ -57,8 +57,10 @@ def find_accelerator() -> Accelerator:
 
 
 def _on_gpu() -> bool:
-    device = keras.Variable(0.0).value.device
-    return "cpu" not in str(device).lower()
+    value = keras.Variable(0.0).value
+    # On JAX it may lie on several.
+    places = value.devices() if hasattr(value, "devices") else value.device
+    return "cpu" not in str(places).lower()
 
 
 def _ask_driver() -> str:

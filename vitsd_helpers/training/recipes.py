@@ -388,21 +388,21 @@ _BEST = replace(
     mix=0.8,
     cutmix=0.75,
 )
-#: For Colab's free card, a T4: both models of chapter 5 in about half an
-#: hour. That is an estimate: none of our runs was on a T4, on which models
-#: of this size take some 2.5 TFLOP/s, 2,200 images/s. Chapter 5 measures
-#: before it starts. Epochs are short: after each there is a checkpoint.
-_COLAB = replace(
+#: The same for runs too short to overfit: CutMix is what is left of its
+#: augmentation.
+_SHORT = replace(
     _BEST,
-    name="colab",
     model=PRESETS["paper-sl"],
-    epochs=20,
-    samples_per_epoch=100_000,
     rand_augment=0,
     random_erasing=0.0,
     mix=0.5,
     cutmix=1.0,
 )
+#: For Colab's free card, a T4: both models of chapter 5 in about half an
+#: hour. That is an estimate: none of our runs was on a T4, on which models
+#: of this size take some 2.5 TFLOP/s, 2,200 images/s. Chapter 5 measures
+#: before it starts. Epochs are short: after each there is a checkpoint.
+_COLAB = replace(_SHORT, name="colab", epochs=20, samples_per_epoch=100_000)
 #: The rungs for two cores: one recipe, N passes over all images. Optimiser
 #: and rate are the best of the trials in `book/results/trials`.
 _LADDER = replace(
@@ -436,16 +436,7 @@ def _ladder() -> list[Recipe]:
     pass with the Keras example's settings; it does not ask for XLA, which
     slows its step on a CPU (chapter 13).
     """
-    short = replace(
-        _BEST,
-        name="best-30s",
-        model=PRESETS["paper-sl"],
-        epochs=8,
-        rand_augment=0,
-        random_erasing=0.0,
-        mix=0.5,
-        cutmix=1.0,
-    )
+    short = replace(_SHORT, name="best-30s", epochs=8)
     long = replace(
         _BEST,
         name="best-9min",
@@ -468,13 +459,14 @@ def _sizes() -> list[Recipe]:
 
     "steps-N": as many steps for every N. "epochs-N": as many epochs.
     "cutmix-N": as many steps, with CutMix on half of the images.
+    "steps-N-bf16" is "steps-N" in bfloat16.
     """
     recipes = []
     for count in SIZES:
         steps = replace(_STUDY, name=f"steps-{count}", train_images=count)
         epochs = replace(steps, name=f"epochs-{count}", samples_per_epoch=0)
         mixed = replace(steps, name=f"cutmix-{count}", mix=0.5, cutmix=1.0)
-        recipes += [steps, epochs, mixed]
+        recipes += [steps, epochs, mixed, _halved(steps)]
     return recipes
 
 
@@ -490,10 +482,6 @@ RECIPES = {
         replace(_SEED, name="seed-2022", weight_decay=0.1),
         _COLAB,
         *_sizes(),
-        *(
-            _halved(replace(_STUDY, name=f"steps-{n}", train_images=n))
-            for n in SIZES
-        ),
         *_ladder(),
     )
 }

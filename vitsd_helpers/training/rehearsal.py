@@ -67,15 +67,16 @@ def rehearse(
         recipe, epochs=1, samples_per_epoch=(STEPS + 1) * size
     )
     images, labels = data.split(data.tested)
-    part = "val" if data.tested == "val" else "test"
-    few = {f"x_{part}": images[:size], f"y_{part}": labels[:size]}
+    few = {
+        f"x_{data.tested}": images[:size],
+        f"y_{data.tested}": labels[:size],
+    }
     model = recipe.build(variant, data, seed)
     run = train(
         model,
         dataclasses.replace(data, **few),
         short,
         seed=seed,
-        scan=None,
         report=lambda line: None,
     )
     steps = epoch_steps(recipe, len(data.x_train))
