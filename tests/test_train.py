@@ -623,10 +623,10 @@ def test_float16_goes_on_after_an_overflow(data, monkeypatch, scan, optimizer):
 def test_float16_alone_is_scaled():
     for precision in ("float32", "mixed_bfloat16"):
         plain = make_optimizer(tiny(precision=precision), 10)
-        assert type(plain) is keras.optimizers.AdamW
+        assert isinstance(plain, keras.optimizers.AdamW)
     scaled = make_optimizer(tiny(precision="mixed_float16"), 10)
     assert type(scaled) is keras.optimizers.LossScaleOptimizer
-    assert type(scaled.inner_optimizer) is keras.optimizers.AdamW
+    assert isinstance(scaled.inner_optimizer, keras.optimizers.AdamW)
 
 
 def test_float16_resumes_with_its_scale(data, tmp_path):

@@ -160,10 +160,13 @@ def difference(model, run) -> float:
         model: Keras's.
         run: from images (B, H, W, C) to logits (B, classes).
     """
+    from keras import ops
+
     images = sample_images(model.input_shape)
     worst = 0.0
     for count in BATCHES:
-        expected = np.asarray(model(images[:count], training=False))
+        logits = model(images[:count], training=False)
+        expected = ops.convert_to_numpy(logits)
         found = np.asarray(run(images[:count]))
         if found.shape != expected.shape:
             return float("inf")
