@@ -94,10 +94,13 @@ def test_all_images_are_seen_equally_often(steps):
     """Epochs shorter and longer than the data, in whole passes over it."""
     epochs = [epoch_order(100, 32, 7, epoch, steps) for epoch in range(100)]
     stream = np.concatenate(epochs)
-    assert len(stream) >= 100
+    assert len(stream) >= 200
     assert len(epochs[0]) == 32 * steps
-    for start in range(0, len(stream) // 100 * 100, 100):
-        assert len(np.unique(stream[start : start + 100])) == 100
+    passes = stream[: len(stream) // 100 * 100].reshape(-1, 100)
+    for one in passes:
+        assert len(np.unique(one)) == 100
+    # Each pass is shuffled anew.
+    assert len(np.unique(passes, axis=0)) == len(passes)
 
 
 def test_test_images_are_as_they_are(data):
