@@ -11,6 +11,7 @@ const FIGURES = {
   "live-patches": "./explorer.mjs",
   "live-tokens": "./tokens.mjs",
   "live-attention": "./attention.mjs",
+  "live-curves": "./curves.mjs",
 };
 
 for (const [name, module] of Object.entries(FIGURES)) {
