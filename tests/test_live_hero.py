@@ -195,17 +195,35 @@ def test_still_stays_without_the_photograph(page, site):
 
 def test_card_reads_its_page(tmp_path):
     (tmp_path / "07_name.md").write_text(
-        "# 7. The name: and more\n\n" + "word " * 1950 + "\n"
-        "<details>" + "not " * 9000 + "</details>\n"
-        "![a](../stills/live-x.png)\n"
+        "# 7. The name: and more\n\n**Time**: a quarter\nof an hour to read; "
+        "the cells run in a minute.\n\n![a](../stills/live-x.png)\n"
     )
     text = chapters.card(tmp_path, "07_name", "what it is about.")
-    for part in ("7 · The name\n", "10 min", "**live**", "What it is about."):
+    for part in ("7 · The name\n", "15 min", "**live**", "What it is about."):
         assert part in text
     with pytest.raises(FileNotFoundError, match="no page 08"):
         chapters.card(tmp_path, "08", "")
     with pytest.raises(ValueError, match="needs a heading"):
         chapters.name_of("no heading")
+
+
+@pytest.mark.parametrize(
+    ("said", "minutes"),
+    [
+        ("**Time**: twenty-five\nminutes to read; the cells: two.", 25),
+        ("Chapter 5. **Time**:\nhalf an hour\nto read; no more.", 30),
+        ("**Time**: twenty minutes; nothing is trained here.", 20),
+        ("**Time**: a quarter of an hour.", 15),
+    ],
+)
+def test_minutes_are_those_that_a_chapter_says(said, minutes):
+    assert chapters.minutes(said) == minutes
+
+
+@pytest.mark.parametrize("said", ["No word.", "**Time**: ages to read; two."])
+def test_a_chapter_says_its_minutes_in_known_words(said):
+    with pytest.raises(ValueError, match=r"\*\*Time\*\*: "):
+        chapters.minutes(said)
 
 
 def test_every_chapter_has_a_card_and_every_card_its_picture():

@@ -456,6 +456,9 @@ def test_every_page_introduces_itself(site):
         picture = content(soup, "meta[property='og:image']")
         with Image.open(located(site, path, picture)) as image:
             assert image.size == (card.WIDTH, card.HEIGHT), path
+    book = content(read(site / FIRST), "meta[name=description]")
+    assert book.startswith("Two ideas for vision transformers")
+    assert content(read(site / "index.html"), "meta[name=description]") == book
     # The first page and the one that leads to it share theirs.
     assert len(seen) == len(files_of(site)) - 1
 
@@ -465,9 +468,11 @@ def test_no_button_is_dead(site):
     for path in files_of(site):
         links = [link.get("href", "") for link in read(path).find_all("a")]
         assert not any("/OWNER/" in link for link in links), path
+        installs = read(path).select(".tag_colab-install")
         notebook = path.parent.name in ("notebooks", "runs")
         colab = any("colab.research.google.com/" in link for link in links)
         assert colab == (notebook and tool.is_set()), path
+        assert bool(installs) == (notebook and tool.is_set()), path
 
 
 def test_host_finds_what_it_asks_for(site):
@@ -607,6 +612,12 @@ def test_citations_say_what_the_bibliography_says(site):
     assert labels
     for label in labels:
         assert re.fullmatch(r"\[[^\d\[]+ \d{4}[a-c]?\]", label), label
+    # The text cites "Lee et al. [2021]": what it leads to has no letter.
+    named = {e["id"]: e.select_one(".label") for e in soup.select(".citation")}
+    for path in files_of(site):
+        for link in read(path).select("a[href*='references.html#id']"):
+            label = named[urlsplit(link["href"]).fragment].get_text()
+            assert f" {link.get_text().strip('[]')}]" in label, (path, link)
 
 
 def test_print_button_prints(chromium, address):

@@ -27,8 +27,9 @@ GITHUB = re.compile(r"https://github\.com/([\w.-]+)/([\w.-]+)")
 COLAB = "https://colab.research.google.com/github"
 BINDER = "https://mybinder.org/v2/gh"
 RAW = "https://raw.githubusercontent.com"
-#: Elements of this class are about the published book.
-PUBLISHED = "published"
+#: Elements of these classes are about the published book: what says so, and
+#: the cell that installs from its repository.
+PUBLISHED = {"published", "tag_colab-install"}
 WORKFLOWS = {"Test": "test.yml", "Drift": "drift.yml"}
 
 LINK = re.compile(r"(?<=\]\()(?!https?:|#|mailto:)[^)\s]+(?=\))")
@@ -254,9 +255,8 @@ def is_dead(node) -> bool:
     """Whether a node of a page is about an address that is not set."""
     given = getattr(node, "attributes", {})
     target = urlsplit(given.get("refuri", ""))
-    return f"/{PLACEHOLDER}/" in target.path or PUBLISHED in given.get(
-        "classes", ()
-    )
+    dead = f"/{PLACEHOLDER}/" in target.path
+    return dead or not PUBLISHED.isdisjoint(given.get("classes", ()))
 
 
 def remove_dead(app, doctree, docname: str) -> None:

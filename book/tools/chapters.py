@@ -4,9 +4,9 @@
     notebooks/01_patches: an image becomes a sequence.
     ```
 
-Each line is a page and what it is about. Its number, name and minutes are
-read from the page, and whether it has a live figure; its thumbnail is
-`_static/cards/NAME.svg`.
+Each line is a page and what it is about. Its number and name are read from
+the page, the minutes that a chapter says it takes to read, and whether it
+has a live figure; its thumbnail is `_static/cards/NAME.svg`.
 """
 
 import json
@@ -17,10 +17,18 @@ from docutils.statemachine import StringList
 from sphinx.util.docutils import SphinxDirective
 
 STILL = "/stills/live-"
-#: Words and lines of code that are read in a minute.
-WORDS, LINES = 200, 20
-#: Minutes are rounded to so many.
-STEP = 5
+#: What a chapter says after "Time", up to what the cells take.
+TIME = re.compile(r"\*\*Time\*\*:\s+([^;.]+?)(?:\s+to\s+read)?[;.]")
+#: Minutes, as chapters say them.
+SAID = {
+    "ten minutes": 10,
+    "a quarter of an hour": 15,
+    "twenty minutes": 20,
+    "twenty-five minutes": 25,
+    "half an hour": 30,
+    "three quarters of an hour": 45,
+    "an hour": 60,
+}
 
 CARD = """\
 ::::{{grid-item-card}} {title}
@@ -37,17 +45,13 @@ CARD = """\
 ::::"""
 
 
-def read_page(path: Path) -> tuple[str, str]:
-    """The prose and the code of a notebook or a page of Markdown."""
+def read_page(path: Path) -> str:
+    """The prose of a notebook or a page of Markdown."""
     if path.suffix == ".md":
-        return path.read_text("utf-8"), ""
+        return path.read_text("utf-8")
     cells = json.loads(path.read_text("utf-8"))["cells"]
-
-    def text(kind: str) -> str:
-        sources = (c["source"] for c in cells if c["cell_type"] == kind)
-        return "\n\n".join("".join(source) for source in sources)
-
-    return text("markdown"), text("code")
+    sources = (c["source"] for c in cells if c["cell_type"] == "markdown")
+    return "\n\n".join("".join(source) for source in sources)
 
 
 def name_of(prose: str) -> str:
@@ -62,12 +66,19 @@ def name_of(prose: str) -> str:
     return found[1].strip()
 
 
-def minutes(prose: str, code: str) -> int:
-    """How long a page takes to read, without its solutions."""
-    prose = re.sub(r"<details>.*?</details>", "", prose, flags=re.DOTALL)
-    lines = [line for line in code.splitlines() if line.strip()]
-    read = len(prose.split()) / WORDS + len(lines) / LINES
-    return max(STEP, STEP * round(read / STEP))
+def minutes(prose: str) -> int:
+    """How long a chapter says that it takes to read.
+
+    Raises:
+        ValueError: if it does not say so, or in words that are unknown.
+    """
+    found = TIME.search(prose)
+    if not found:
+        raise ValueError("a chapter says how long it takes, '**Time**: ...'.")
+    said = " ".join(found[1].split())
+    if said not in SAID:
+        raise ValueError(f"'**Time**: {said}' is none of {list(SAID)}.")
+    return SAID[said]
 
 
 def card(source: Path, page: str, about: str) -> str:
@@ -75,14 +86,15 @@ def card(source: Path, page: str, about: str) -> str:
 
     Raises:
         FileNotFoundError: if the source has no such page.
+        ValueError: see `name_of` and `minutes`.
     """
     paths = [source / f"{page}{suffix}" for suffix in (".ipynb", ".md")]
     path = next(filter(Path.exists, paths), None)
     if path is None:
         raise FileNotFoundError(f"there is no page {page} for a card.")
-    prose, code = read_page(path)
+    prose = read_page(path)
     number = re.match(r"(\d+)_", path.name)
-    footer = [f"{minutes(prose, code)} min"] if number else []
+    footer = [f"{minutes(prose)} min"] if number else []
     if STILL in prose:
         footer.append("**live**")
     title = f"{int(number[1])} · " if number else ""

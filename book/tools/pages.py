@@ -353,11 +353,12 @@ def finish_all(app, exception) -> None:
         unite(folder, root)
         root = "index.html"
     first = BeautifulSoup((folder / root).read_text("utf-8"), "html.parser")
+    given = first.select_one("meta[name=description]")
     site = Site(
         title=app.config.html_title,
         folder=folder,
         root=root,
-        description=summary(first),
+        description=given["content"] if given else summary(first),
         address=app.config.html_baseurl,
     )
     if root != "index.html":

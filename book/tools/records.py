@@ -3,11 +3,11 @@
 The role ``{record}`NAME KEY FORMAT` `` puts one value of
 `book/results/NAME.json` into the text: KEY is a path with dots, such as
 `test.top1`; FORMAT, if given, is Python's, such as `.1%`, or `min`, which
-gives seconds as minutes. The directive ``{records} RECIPE`` makes tables of
-all the recipe's records, and ``{overview} RECIPES`` a sentence and a chart
-of the runs of several. A record or key that does not exist is an error of
-the build. The directive ``{waiting}`` lists the runs that are planned and
-have no record yet.
+gives seconds as minutes. The directive ``{records} RECIPES`` makes a table
+of all records of one recipe or several, and ``{overview} RECIPES`` a
+sentence and a chart of their runs. A record or key that does not exist is
+an error of the build. The directive ``{waiting}`` lists the runs that are
+planned and have no record yet.
 """
 
 import json
@@ -25,7 +25,7 @@ from sphinx.util.docutils import SphinxDirective, SphinxRole
 from vitsd_helpers.display import plots
 from vitsd_helpers.evidence.records import record_name
 from vitsd_helpers.evidence.statistics import standard_error, summarize
-from vitsd_helpers.training.recipes import VARIANTS
+from vitsd_helpers.training.recipes import BASELINES, VARIANTS
 
 FOLDER = Path(__file__).parents[1] / "results"
 
@@ -55,7 +55,7 @@ def of_recipe(recipe: str) -> list[tuple[Path, dict]]:
         (path, json.loads(path.read_text()))
         for path in admitted(f"{recipe}-*.json")
     ]
-    order = list(VARIANTS)
+    order = [*VARIANTS, *BASELINES]
     return sorted(
         (
             (path, record)
@@ -109,34 +109,45 @@ class RecordRole(SphinxRole):
 
 
 class RecordsDirective(SphinxDirective):
-    """``{records} RECIPE``: the runs of a recipe."""
+    """``{records} RECIPES``: the runs of a recipe, or of several."""
 
     required_arguments = 1
+    final_argument_whitespace = True
 
     def run(self):
-        recipe = self.arguments[0]
-        found = of_recipe(recipe)
-        if not found:
-            raise self.error(f"no record of the recipe {recipe!r}")
-        for path, _ in found:
-            self.env.note_dependency(str(path))
-        records = [record for _, record in found]
-        models = groupby(records, key=lambda record: record["model"])
-        rows = [
-            ("model", "runs", "top-1", "top-5", "images/s", "min"),
-            *(self.outcome(model, list(runs)) for model, runs in models),
-        ]
+        recipes = self.arguments[0].split()
+        records = []
+        for recipe in recipes:
+            found = of_recipe(recipe)
+            if not found:
+                raise self.error(f"no record of the recipe {recipe!r}")
+            for path, record in found:
+                self.env.note_dependency(str(path))
+                records.append(record)
         origins = nodes.bullet_list()
         for text in dict.fromkeys(map(self.origin, records)):
             origins += nodes.list_item("", nodes.paragraph(text=text))
         return [
-            self.table(rows),
+            self.table(self.rows(records)),
             *folded("Devices, versions, commits", origins),
         ]
 
+    @classmethod
+    def rows(cls, records: list[dict]) -> list[tuple[str, ...]]:
+        """A head and a row a model; of several recipes, each is named."""
+
+        def of(record: dict) -> tuple[str, str]:
+            return record["recipe"]["name"], record["model"]
+
+        rows = [("recipe", "model", "runs", "top-1", "top-5", "min")]
+        for names, runs in groupby(records, key=of):
+            rows.append((*names, *cls.outcome(list(runs))))
+        one = len({record["recipe"]["name"] for record in records}) == 1
+        return [row[1:] for row in rows] if one else rows
+
     @staticmethod
-    def outcome(model: str, runs: list[dict]) -> tuple[str, ...]:
-        """One model: mean over seeds, and what it may be off by.
+    def outcome(runs: list[dict]) -> tuple[str, ...]:
+        """One model's runs: mean over seeds, and what it may be off by.
 
         That is the spread over the seeds; for one run, the standard error
         of its test.
@@ -150,23 +161,21 @@ class RecordsDirective(SphinxDirective):
         if top1.count == 1:
             spread = standard_error(top1.mean, runs[0]["test_images"])
         return (
-            model,
             str(top1.count),
             f"{top1.mean:.1%} ± {100 * spread:.1f}",
             f"{mean(lambda run: run['test']['top5']):.1%}",
-            f"{mean(lambda run: run['images_per_second']):.0f}",
             f"{mean(lambda run: run['seconds']) / 60:.0f}",
         )
 
     @staticmethod
     def origin(record: dict) -> str:
-        """Device, versions, date and commit of a run, in a line."""
+        """Device, versions, date, commit and recipe of a run, in a line."""
         versions, backend = record["versions"], record["backend"]
         number = versions.get(backend) or versions.get(f"{backend}-cpu", "")
         return (
-            f"{record['device']}, Keras {versions['keras']} on {backend} "
-            f"{number}, {record['date']}, commit "
-            f"{(record['commit'] or '?')[:7]}, recipe "
+            f"{record['device']}, Python {versions['python']}, Keras "
+            f"{versions['keras']} on {backend} {number}, {record['date']}, "
+            f"commit {(record['commit'] or '?')[:7]}, recipe "
             f"{record['recipe_hash']}."
         )
 

@@ -1,0 +1,82 @@
+"""Records in tables, for the pages."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import records as pages
+from experiments import STUDIES
+
+from vitsd_helpers.evidence.records import read_records
+
+ROOT = Path(__file__).parents[1]
+BOOK = read_records()
+RESULTS = (ROOT / "book" / "results.md").read_text()
+TABLES = re.findall(r"^```\{records\} (.*)$", RESULTS, re.M)
+
+
+def rows_of(*recipes: str) -> list[tuple[str, ...]]:
+    """The table of some recipes."""
+    found = [run for name in recipes for _, run in pages.of_recipe(name)]
+    return pages.RecordsDirective.rows(found)
+
+
+def test_a_row_is_a_model():
+    head, vit, sl = rows_of("steps-500")
+    assert head == ("model", "runs", "top-1", "top-5", "min")
+    assert (vit[0], sl[0]) == ("ViT", "SL-ViT")
+    runs = [BOOK[f"steps-500-sl-seed{seed}"] for seed in (0, 1)]
+    mean = sum(run["test"]["top1"] for run in runs) / len(runs)
+    assert sl[1:3] == ("2", f"{mean:.1%} ± {sl[2].split()[-1]}")
+    first, second = (100 * run["test"]["top1"] for run in runs)
+    spread = abs(first - second) / 2**0.5
+    assert float(sl[2].split()[-1]) == pytest.approx(spread, abs=0.051)
+
+
+def test_one_run_has_the_error_of_its_test():
+    _, (_, runs, top1, *_), _ = rows_of("laptop")
+    share = BOOK["laptop-vit-seed0"]["test"]["top1"]
+    error = 100 * (share * (1 - share) / 10_000) ** 0.5
+    assert (runs, top1) == ("1", f"{share:.1%} ± {error:.1f}")
+
+
+def test_several_recipes_are_named():
+    head, *rows = rows_of("steps-500", "epochs-500")
+    assert head[:2] == ("recipe", "model")
+    assert [row[0] for row in rows] == ["steps-500"] * 2 + ["epochs-500"] * 2
+    assert {len(row) for row in (head, *rows)} == {6}
+
+
+def test_other_networks_come_after_the_transformers(tmp_path, monkeypatch):
+    for variant, model in (("cnn", "ResNet-14"), ("vit", "ViT")):
+        made = BOOK["steps-500-vit-seed0"] | {
+            "variant": variant,
+            "model": model,
+        }
+        path = tmp_path / f"steps-500-{variant}-seed0.json"
+        path.write_text(json.dumps(made))
+    monkeypatch.setattr(pages, "FOLDER", tmp_path)
+    assert [row[0] for row in rows_of("steps-500")[1:]] == ["ViT", "ResNet-14"]
+
+
+def test_an_origin_names_all_that_a_number_hangs_on():
+    record = BOOK["ladder-2-sl-seed0"]
+    said = pages.RecordsDirective.origin(record)
+    versions = record["versions"]
+    for part in (
+        record["device"],
+        f"Python {versions['python']}, Keras {versions['keras']} on torch "
+        f"{versions['torch']}",
+        record["date"],
+        record["commit"][:7],
+        record["recipe_hash"],
+    ):
+        assert part in said
+
+
+def test_studies_of_the_chapters_have_a_table():
+    shown = {recipe for table in TABLES for recipe in table.split()}
+    names = ("laptop", "factorial", "sizes", "epochs", "epochs-50000")
+    names += ("cutmix", "ladder", "precision")
+    assert shown == {recipe for n in names for recipe, *_ in STUDIES[n]}
