@@ -139,7 +139,8 @@ class RecordsDirective(SphinxDirective):
         def of(record: dict) -> tuple[str, str]:
             return record["recipe"]["name"], record["model"]
 
-        rows = [("recipe", "model", "runs", "top-1", "top-5", "min")]
+        head = ("recipe", "model", "runs", "top-1", "top-5", "min")
+        rows: list[tuple[str, ...]] = [head]
         for names, runs in groupby(records, key=of):
             rows.append((*names, *cls.outcome(list(runs))))
         one = len({record["recipe"]["name"] for record in records}) == 1
