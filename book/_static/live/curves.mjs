@@ -172,7 +172,7 @@ class Curves {
     this.head.textContent = `Expected with ${figures(this.images)} images`;
     this.rows.replaceChildren(
       ...this.budget.curves.map(({ key, title, points }) => {
-        const swatch = make(`span.live-swatch.live-${key}`);
+        const swatch = make(`span.live-swatch.live-is-${key}`);
         const [top1, how] = inWords(expectation(points, this.images));
         return make(
           "tr",
@@ -249,7 +249,7 @@ class Curves {
 
   /** Line, intervals, points, and where the mark meets the line. */
   curve({ key, points }) {
-    const group = shape("g", { class: `live-curve live-${key}` });
+    const group = shape("g", { class: `live-curve live-is-${key}` });
     const places = points.map((p) => `${this.x(p.images)},${this.y(p.mean)}`);
     group.append(
       shape("polyline", {
@@ -289,7 +289,7 @@ class Curves {
       const y = Math.max(wanted, last + LINE);
       last = y;
       const x = this.x(first.images) - 4;
-      return words(x, y, title, "start", `live-curve-name live-${key}`);
+      return words(x, y, title, "start", `live-curve-name live-is-${key}`);
     });
   }
 
