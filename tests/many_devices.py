@@ -24,10 +24,6 @@ from vitsd_helpers.training.scan import EpochScan
 RECIPE = tiny(epochs=2, batch_size=64, learning_rate=1e-3)
 
 
-def digits():
-    return few_digits(192)
-
-
 def run(data, model=None, **options) -> dict:
     """The record of a run, with its predictions.
 
@@ -88,7 +84,7 @@ def read(text: str) -> dict:
 
 
 def main(folder: Path) -> None:
-    data = digits()
+    data = few_digits(192)
     one = run(data, scan=True)
     options = {"folder": folder, "scan": True}
     first = run(data, devices=8, report=stop_after(1), **options)

@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 
 import keras
-from many_devices import RECIPE, digits
+from many_devices import RECIPE
+from test_train import few_digits
 
 from vitsd_helpers import evaluate
 from vitsd_helpers.training.loop import train
@@ -21,7 +22,7 @@ SLOW = dataclasses.replace(RECIPE, epochs=4)
 
 def main(folder: Path) -> None:
     together = initialize()
-    data = digits()
+    data = few_digits(192)
 
     def report(line: str) -> None:
         print(line, flush=True)

@@ -8,6 +8,7 @@ import pytest
 from vitsd_helpers.evidence.statistics import (
     effects,
     mcnemar,
+    paired,
     standard_error,
     summarize,
 )
@@ -23,6 +24,13 @@ def test_standard_error_is_the_spread_of_many_tests():
 def test_standard_error_of_nonsense(share, count):
     with pytest.raises(ValueError, match=str(share if count else count)):
         standard_error(share, count)
+
+
+def test_pairs_are_of_the_seeds_that_both_have():
+    found = paired({0: 1.0, 1: 5.0, 7: 9.0}, {1: 4.0, 0: 3.0, 8: 0.0})
+    assert found == summarize([-2.0, 1.0])
+    with pytest.raises(ValueError, match=r"no seed in common: \[0\].*\[1\]"):
+        paired({0: 1.0}, {1: 1.0})
 
 
 def test_summary_of_known_values():

@@ -3,27 +3,24 @@
 import json
 import math
 import re
-from pathlib import Path
 
 import curves
 import numpy as np
 import pytest
-from browser import serve
+from figures import open_figure, serve_figures
 
 from vitsd_helpers.evidence.records import read_records, results_folder
 from vitsd_helpers.evidence.statistics import summarize
 
 pytest_plugins = ["browser"]
 
-STATIC = Path(__file__).parents[1] / "book" / "_static"
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8">
 <meta name="viewport" content="width=device-width"><title>Test</title>
 <link rel="stylesheet" href="live/live.css">
 <script type="module" src="live/main.mjs"></script>
 <body style="margin: 0 1rem">
 <p><img src="stills/live-curves.png" alt="still"></p>
-<script type="application/json" id="live-curves-data">DATA</script>
-<table id="static"><tr><td>The table stays.</td></tr></table>"""
+<script type="application/json" id="live-curves-data">DATA</script>"""
 
 
 @pytest.fixture(scope="module")
@@ -34,17 +31,14 @@ def data():
 @pytest.fixture(scope="module")
 def site(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("site")
-    (folder / "live").symlink_to(STATIC / "live")
-    (folder / "index.html").write_text(PAGE.replace("DATA", json.dumps(data)))
-    with serve(folder) as address:
+    html = PAGE.replace("DATA", json.dumps(data))
+    with serve_figures(folder, index=html) as address:
         yield address
 
 
 @pytest.fixture
 def figure(page, site):
-    page.goto(site)
-    page.locator(".live-curves").wait_for()
-    return page
+    return open_figure(page, site, "curves")
 
 
 def go(page, images):
@@ -163,13 +157,3 @@ def test_no_sideways_scrolling_and_no_jump(figure, width):
         box = figure.locator(".live-curves").bounding_box()
         heights.add(round(box["height"]))
     assert len(heights) == 1
-
-
-def test_without_javascript_still_and_table_stay(chromium, site):
-    context = chromium.new_context(java_script_enabled=False)
-    page = context.new_page()
-    page.goto(site)
-    assert page.locator("img").is_visible()
-    assert page.get_by_text("The table stays.").is_visible()
-    assert page.locator(".live-curves").count() == 0
-    context.close()

@@ -3,11 +3,10 @@
 import io
 import re
 from base64 import b64encode
-from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import serve
+from figures import serve_figures
 from keras import ops
 from PIL import Image
 
@@ -22,7 +21,6 @@ from vitsd_helpers.patches import (
 
 pytest_plugins = ["browser"]
 
-STATIC = Path(__file__).parents[1] / "book" / "_static"
 SIDE = 72
 DIRECTIONS = {
     "none": (),
@@ -92,11 +90,8 @@ DROP = """(figure, [name, type, data]) => {
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("site")
-    for name in ("live", "stills"):
-        (folder / name).symlink_to(STATIC / name)
-    for chapter in (1, 2):
-        (folder / f"{chapter}.html").write_text(PAGE.format(chapter))
-    with serve(folder) as address:
+    pages = {str(chapter): PAGE.format(chapter) for chapter in (1, 2)}
+    with serve_figures(folder, **pages) as address:
         yield address
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import chapters
 import numpy as np
 import pytest
-from browser import serve
+from figures import open_figure, serve_figures
 from keras import ops
 from PIL import Image
 
@@ -40,10 +40,7 @@ COLOUR = """(canvas, [x, y]) => [...canvas.getContext("2d").getImageData(
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("site")
-    for name in ("live", "stills"):
-        (folder / name).symlink_to(STATIC / name)
-    (folder / "index.html").write_text(PAGE)
-    with serve(folder) as address:
+    with serve_figures(folder, index=PAGE) as address:
         yield address
 
 
@@ -56,9 +53,7 @@ def open_hero(chromium, site):
         context = chromium.new_context(**settings)
         contexts.append(context)
         page = context.new_page()
-        page.goto(site)
-        page.locator(".live-hero").wait_for()
-        return page
+        return open_figure(page, site, "hero")
 
     yield begin
     for context in contexts:

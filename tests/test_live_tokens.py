@@ -1,15 +1,13 @@
 """Chapter 3's four tokens, in a browser, against NumPy."""
 
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import serve
+from figures import open_figure, serve_figures
 
 pytest_plugins = ["browser"]
 
-STATIC = Path(__file__).parents[1] / "book" / "_static"
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8">
 <meta name="viewport" content="width=device-width"><title>Test</title>
 <link rel="stylesheet" href="live/live.css">
@@ -23,18 +21,13 @@ TOKENS = [[3, 0], [0, 2], [1, 1], [-2, 1]]
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("site")
-    for name in ("live", "stills"):
-        (folder / name).symlink_to(STATIC / name)
-    (folder / "index.html").write_text(PAGE)
-    with serve(folder) as address:
+    with serve_figures(folder, index=PAGE) as address:
         yield address
 
 
 @pytest.fixture
 def figure(page, site):
-    page.goto(site)
-    page.locator(".live-tokens").wait_for()
-    return page
+    return open_figure(page, site, "tokens")
 
 
 def expected(tokens, tau, masked=False):

@@ -60,7 +60,10 @@ def environment(book: Path, **changes: str) -> dict[str, str]:
 
 
 def start(book: Path, *arguments: str, **changes: str) -> subprocess.Popen:
-    """A make in a process group of its own, as under a terminal."""
+    """A make in a process group of its own, as under a terminal.
+
+    A shell's job in the background ignores Ctrl-C, and its children do.
+    """
     return subprocess.Popen(
         ["make", *arguments],
         cwd=book,
@@ -69,6 +72,7 @@ def start(book: Path, *arguments: str, **changes: str) -> subprocess.Popen:
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
@@ -161,12 +165,9 @@ def wait_for(process: subprocess.Popen, text: str) -> list[str]:
 
 
 def end(process: subprocess.Popen, with_signal: int) -> str:
-    """Signal the whole group; what was still printed before all had ended.
-
-    A second or two by itself, many times that beside other tests.
-    """
+    """Signal the whole group; what was still printed, within 8 seconds."""
     os.killpg(process.pid, with_signal)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=8)
     return output
 
 

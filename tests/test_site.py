@@ -20,6 +20,7 @@ from urllib.parse import unquote, urlsplit
 
 import address as tool
 import card
+import curves
 import matplotlib
 import numpy as np
 import pages
@@ -618,6 +619,19 @@ def test_citations_say_what_the_bibliography_says(site):
         for link in read(path).select("a[href*='references.html#id']"):
             label = named[urlsplit(link["href"]).fragment].get_text()
             assert f" {link.get_text().strip('[]')}]" in label, (path, link)
+
+
+def test_curves_stay_without_javascript(chromium, address):
+    context = chromium.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{address}/book/images.html")
+    assert not page.locator(".live-curves").count()
+    still = page.locator("img[src*='live-curves']")
+    assert still.bounding_box()["width"] > 300
+    told = page.locator("main").inner_text()
+    for curve in ("pretrained", "sl"):
+        assert curves.chosen(curve, "best")[5_000].top1 in told
+    context.close()
 
 
 def test_print_button_prints(chromium, address):

@@ -28,8 +28,8 @@ from vitsd_helpers.training.recipes import Recipe, get_recipe
 from vitsd_helpers.training.trainer import Trainer
 
 
-def few_digits(train: int, test: int = 50) -> ImageData:
-    """The first digits, so many to train and to test on."""
+def few_digits(train: int, test: int | None = 50) -> ImageData:
+    """The first digits, so many to train and to test on; None: all."""
     digits = load_data("digits")
     return dataclasses.replace(
         digits,

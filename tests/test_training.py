@@ -13,6 +13,7 @@ import papermill
 import pytest
 import records as pages
 from safetensors import safe_open
+from test_train import few_digits
 
 import notebooks as tool
 from vitsd_helpers import load_data
@@ -48,10 +49,7 @@ def digits():
 
 def short_run(epochs: int) -> Run:
     """Short epochs on a few digits."""
-    digits = load_data("digits")
-    data = dataclasses.replace(
-        digits, x_train=digits.x_train[:96], y_train=digits.y_train[:96]
-    )
+    data = few_digits(96, test=None)
     recipe = dataclasses.replace(get_recipe("quick"), epochs=epochs)
     model = recipe.build("sl", data, seed=7)
     return train(model, data, recipe, seed=7, report=lambda line: None)

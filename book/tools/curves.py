@@ -22,7 +22,7 @@ from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 from vitsd_helpers.display import plots
 from vitsd_helpers.evidence.records import read_records
-from vitsd_helpers.evidence.statistics import summarize
+from vitsd_helpers.evidence.statistics import paired, summarize
 
 #: Title of each curve by its records' variant.
 CURVES = {
@@ -65,7 +65,6 @@ class Point:
     runs: int
     fastest: float
     slowest: float
-    device: str
     recipe: str
     epochs: int
     steps: int
@@ -97,7 +96,6 @@ def summary(images: int, recipe: str, runs: list[dict]) -> Point:
         top1.count,
         round(min(minutes), 2),
         round(max(minutes), 2),
-        "; ".join(sorted({run["device"] for run in runs})),
         recipe,
         runs[0]["recipe"]["epochs"],
         runs[0]["steps"],
@@ -129,7 +127,7 @@ def recipes(curve: str, budget: str) -> str:
     if curve == "pretrained":
         return r"pretrained-\d+"
     if curve == "cnn":
-        return "|".join(f"({p})(-bf16)?" for p in BUDGETS[budget].split("|"))
+        return f"({BUDGETS[budget]})(-bf16)?"
     extra = f"|{BOTH}" if budget == "epochs" else ""
     return BUDGETS[budget] + extra
 
@@ -154,17 +152,15 @@ def chosen(curve: str, budget: str) -> dict[int, Point]:
 
 
 def lead(first: Point, second: Point, names: tuple[str, str]):
-    """Summary of first minus second, over the seeds that both have."""
-    values = [
-        {run["seed"]: 100 * run["test"]["top1"] for run in runs}
-        for runs in (
-            read()[name, point.images][point.recipe]
-            for name, point in zip(names, (first, second), strict=True)
-        )
-    ]
-    shared = sorted(values[0].keys() & values[1])
-    gaps = [values[0][seed] - values[1][seed] for seed in shared]
-    return summarize(gaps) if gaps else None
+    """Summary of first minus second; None without a seed in common."""
+    one, other = (
+        {
+            run["seed"]: 100 * run["test"]["top1"]
+            for run in read()[name, point.images][point.recipe]
+        }
+        for name, point in zip(names, (first, second), strict=True)
+    )
+    return paired(one, other) if one.keys() & other else None
 
 
 def from_scratch(at: dict[str, Point]) -> tuple[str, str]:

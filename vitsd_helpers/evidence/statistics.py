@@ -78,6 +78,23 @@ def summarize(values: Sequence[float]) -> Summary:
     return Summary(count, mean, spread, half)
 
 
+def paired(first: Mapping[int, float], second: Mapping[int, float]) -> Summary:
+    """First minus second, over the seeds that both have.
+
+    Args:
+        first, second: a value for each seed.
+
+    Raises:
+        ValueError: if they have no seed in common.
+    """
+    seeds = sorted(first.keys() & second.keys())
+    if not seeds:
+        raise ValueError(
+            f"no seed in common: {sorted(first)} and {sorted(second)}."
+        )
+    return summarize([first[seed] - second[seed] for seed in seeds])
+
+
 def mcnemar(first, second, labels) -> tuple[int, int, float]:
     """McNemar's exact test of two models on the same images (McNemar 1947).
 

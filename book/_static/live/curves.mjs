@@ -8,7 +8,6 @@ const SVG = "http://www.w3.org/2000/svg";
 const DATA = "live-curves-data";
 /** The slider's numbers in each decade. */
 const STOPS = [1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9];
-const TICKS = [500, 1000, 2000, 5000, 10000, 50000];
 const HEIGHT = 320;
 const MARGIN = { top: 16, right: 12, bottom: 44, left: 40 };
 /** Between two names, in pixels, and half the width of an interval's caps. */
@@ -225,7 +224,7 @@ class Curves {
       );
     }
     const narrow = this.width < 420;
-    for (const tick of TICKS) {
+    for (const tick of Object.keys(this.budget.advice).map(Number)) {
       const x = this.x(tick);
       found.push(line(x, bottom, x, bottom + 4, "live-axis"));
       if (narrow && !String(tick).startsWith("5")) continue;
