@@ -93,7 +93,9 @@ def test_a_failed_process_is_named():
 
 def test_all_end_well():
     names = " + ' ' + ".join(f"os.environ['{n}']" for n in processes.VARIABLES)
-    launcher = launched([sys.executable, "-c", f"import os; print({names})"])
+    # A line in one write: both processes have the same pipe.
+    code = f"import os; os.write(1, ({names} + '\\n').encode())"
+    launcher = launched([sys.executable, "-c", code])
     said, _ = launcher.communicate(timeout=SOON)
     assert launcher.returncode == 0
     one, other = sorted(line.split() for line in said.splitlines())
