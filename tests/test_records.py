@@ -24,11 +24,11 @@ def rows_of(*recipes: str) -> list[tuple[str, ...]]:
 
 def test_a_row_is_a_model():
     head, vit, sl = rows_of("steps-500")
-    assert head == ("model", "runs", "top-1", "top-5", "min")
+    assert head == ("model", "runs", "top-1 %", "top-5 %", "min")
     assert (vit[0], sl[0]) == ("ViT", "SL-ViT")
     runs = [BOOK[f"steps-500-sl-seed{seed}"] for seed in (0, 1)]
     mean = sum(run["test"]["top1"] for run in runs) / len(runs)
-    assert sl[1:3] == ("2", f"{mean:.1%} ± {sl[2].split()[-1]}")
+    assert sl[1:3] == ("2", f"{100 * mean:.1f} ± {sl[2].split()[-1]}")
     first, second = (100 * run["test"]["top1"] for run in runs)
     spread = abs(first - second) / 2**0.5
     assert float(sl[2].split()[-1]) == pytest.approx(spread, abs=0.051)
@@ -38,7 +38,7 @@ def test_one_run_has_the_error_of_its_test():
     _, (_, runs, top1, *_), _ = rows_of("laptop")
     share = BOOK["laptop-vit-seed0"]["test"]["top1"]
     error = 100 * (share * (1 - share) / 10_000) ** 0.5
-    assert (runs, top1) == ("1", f"{share:.1%} ± {error:.1f}")
+    assert (runs, top1) == ("1", f"{100 * share:.1f} ± {error:.1f}")
 
 
 def test_several_recipes_are_named():

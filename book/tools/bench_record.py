@@ -263,7 +263,7 @@ def table(record: dict, section: str) -> list[tuple[str, ...]]:
                 c["backend"],
                 f"{rate(c):.0f}",
                 f"{times:.2f}" if times else "reference",
-                f"{share_of_peak(record, c):.0%}",
+                f"{100 * share_of_peak(record, c):.0f} %",
                 f"{c['peak_bytes'] / GIB:.1f}",
                 f"{c['compile_seconds']:.0f}",
             )

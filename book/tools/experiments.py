@@ -35,6 +35,7 @@ from vitsd_helpers.evidence.records import record_name
 from vitsd_helpers.training.recipes import (
     CONTROLS,
     FACTORS,
+    RECIPES,
     RUNGS,
     SHIFTS,
     SIZES,
@@ -58,6 +59,9 @@ def grid(recipes, variants, seeds=SEEDS) -> list[tuple[str, str, int]]:
 TEN = tuple(range(10))
 #: The combinations but for those of the pair.
 OTHERS = [name for name in FACTORS if name not in PAIR]
+
+#: The models of `tricks.py`, which would import Keras.
+TRICKS = ("relative", "rotary", "separate", "seqpool", "overlap", "stem")
 
 #: Runs by study: (recipe, variant, seed), in the order of importance.
 STUDIES = {
@@ -94,10 +98,19 @@ STUDIES = {
     "ablation": grid(["steps-5000-bf16"], [*OTHERS, "shift0", *CONTROLS], TEN),
     "rungs": grid([f"ladder-{n}-bf16" for n in RUNGS], PAIR),
     "long": grid(["ladder-16-bf16"], [*OTHERS, "shift0", *CONTROLS]),
+    # What is each trick worth? The base is "rungs"' ViT of eight passes.
+    "prices": sorted(
+        [
+            *grid(["ladder-8-bf16"], ["spt", "lsa", "vit_norm", *TRICKS]),
+            *grid([name for name in RECIPES if "price-" in name], ["vit"]),
+        ],
+        key=lambda run: run[2],
+    ),
 }
 #: Studies that name their backend; the others run on the one there is.
 BACKENDS = dict.fromkeys(
-    ("pair", "precision", "cnn", "ablation", "rungs", "long"), "torch"
+    ("pair", "precision", "cnn", "ablation", "rungs", "long", "prices"),
+    "torch",
 )
 #: Studies whose records stand by themselves.
 MAIN = ("laptop", "gpu", "speedrun")
@@ -144,7 +157,12 @@ def one(study: str, run: tuple[str, str, int]) -> None:
     recipe = get_recipe(name)
     data = recipe.load(seed=seed)
     work = WORK / record_name(*run)
-    model = recipe.build(variant, data, seed)
+    if variant in TRICKS:
+        import tricks
+
+        model = tricks.build(recipe, variant, data, seed)
+    else:
+        model = recipe.build(variant, data, seed)
     result = train(model, data, recipe, seed=seed, folder=work)
     if not result.record["finished"]:
         sys.exit(130)

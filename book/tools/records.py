@@ -18,7 +18,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 from docutils import nodes
-from experiments import STUDIES
+from experiments import STUDIES, TRICKS
 from matplotlib.figure import Figure
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
@@ -55,7 +55,7 @@ def of_recipe(recipe: str) -> list[tuple[Path, dict]]:
         (path, json.loads(path.read_text()))
         for path in admitted(f"{recipe}-*.json")
     ]
-    order = [*VARIANTS, *BASELINES]
+    order = [*VARIANTS, *BASELINES, *TRICKS]
     return sorted(
         (
             (path, record)
@@ -95,7 +95,7 @@ class RecordRole(SphinxRole):
             value = lookup(load(name), key)
             if spec == ["min"]:
                 value, spec = value / 60, [".0f"]
-            text = format(value, spec[0] if spec else "")
+            text = format(value, spec[0] if spec else "").replace("%", " %")
         except ValueError as error:
             message = self.inliner.reporter.error(
                 f"record: {error}", line=self.lineno
@@ -139,7 +139,7 @@ class RecordsDirective(SphinxDirective):
         def of(record: dict) -> tuple[str, str]:
             return record["recipe"]["name"], record["model"]
 
-        head = ("recipe", "model", "runs", "top-1", "top-5", "min")
+        head = ("recipe", "model", "runs", "top-1 %", "top-5 %", "min")
         rows: list[tuple[str, ...]] = [head]
         for names, runs in groupby(records, key=of):
             rows.append((*names, *cls.outcome(list(runs))))
@@ -163,8 +163,8 @@ class RecordsDirective(SphinxDirective):
             spread = standard_error(top1.mean, runs[0]["test_images"])
         return (
             str(top1.count),
-            f"{top1.mean:.1%} ± {100 * spread:.1f}",
-            f"{mean(lambda run: run['test']['top5']):.1%}",
+            f"{100 * top1.mean:.1f} ± {100 * spread:.1f}",
+            f"{100 * mean(lambda run: run['test']['top5']):.1f}",
             f"{mean(lambda run: run['seconds']) / 60:.0f}",
         )
 
@@ -222,9 +222,10 @@ class OverviewDirective(SphinxDirective):
             self.env.note_dependency(str(path))
         found = {r: [run for _, run in pairs] for r, pairs in runs.items()}
         _, best = max(every, key=lambda item: item[1]["test"]["top1"])
+        share = 100 * best["test"]["top1"]
         text = (
             f"The best of these runs, {best['model']} with the recipe "
-            f"{best['recipe']['name']}, answers {best['test']['top1']:.1%} "
+            f"{best['recipe']['name']}, answers {share:.1f} % "
             f"of the test images correctly after {best['seconds'] / 60:.0f} "
             f"minutes of training on {best['device']}."
         )
@@ -251,7 +252,7 @@ class OverviewDirective(SphinxDirective):
                     look = plots.MODELS[variant] | {"linestyle": ""}
                     place = row - 0.12 if variant == "vit" else row + 0.12
                     axis.plot(100 * run["test"]["top1"], place, **look)
-                    top1 = f"{run['test']['top1']:.1%}"
+                    top1 = f"{100 * run['test']['top1']:.1f} %"
                     said.append(f"{recipe}, {run['model']} {top1}")
         axis.set_yticks(range(len(found)), list(found))
         axis.set(xlabel="test top-1 %", ylim=(len(found) - 0.5, -0.5))

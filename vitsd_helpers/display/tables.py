@@ -45,10 +45,11 @@ def _texts(formats: Sequence[str], row: Sequence) -> list[str]:
     for spec, value in zip(formats, row, strict=True):
         if value is None:
             texts.append(NOTHING)
+        elif isinstance(value, str):
+            texts.append(value)
         else:
-            texts.append(
-                value if isinstance(value, str) else f"{value:{spec}}"
-            )
+            # As the sentences have it: 97 %, not 97%.
+            texts.append(f"{value:{spec}}".replace("%", " %"))
     return texts
 
 

@@ -1,0 +1,179 @@
+"""The models of the price list: the small ViT with one layer exchanged."""
+
+import dataclasses
+
+import experiments
+import keras
+import numpy as np
+import pytest
+import tricks
+from keras import ops
+
+from vitsd_helpers import load_data, train
+from vitsd_helpers.config import PRESETS
+from vitsd_helpers.training.optimizer import make_optimizer
+from vitsd_helpers.training.recipes import get_recipe
+
+SIDE, HEADS, SIZE = 4, 2, 8
+
+
+@pytest.fixture(scope="module")
+def data():
+    return load_data("digits")
+
+
+@pytest.fixture(scope="module")
+def recipe():
+    """The study's, small."""
+    return dataclasses.replace(
+        get_recipe("ladder-8-bf16"),
+        name="short",
+        data="digits",
+        model=dataclasses.replace(PRESETS["small-sl"], width=32, depth=1),
+        epochs=1,
+        jit_compile=False,
+    )
+
+
+def attention(change):
+    keras.utils.set_random_seed(0)
+    layer = tricks.TrickAttention(change, HEADS, SIZE, "glorot_normal")
+    layer.build((None, SIDE**2, 16))
+    return layer
+
+
+def by_hand(layer, tokens):
+    """The layer without its change, in NumPy."""
+    kernels = [np.array(p.kernel) for p in layer.projections]
+    qkv = tokens @ np.concatenate(kernels, axis=1)
+    shape = (len(tokens), SIDE**2, 3, HEADS, SIZE)
+    query, key, value = np.moveaxis(qkv.reshape(shape), 2, 0)
+    scores = np.einsum("bnhd,bmhd->bhnm", query, key) / SIZE**0.5
+    return scores, value
+
+
+def finish(layer, scores, value):
+    weights = np.exp(scores) / np.exp(scores).sum(-1, keepdims=True)
+    mixed = np.einsum("bhnm,bmhd->bnhd", weights, value)
+    mixed = mixed.reshape(*mixed.shape[:2], -1)
+    output = layer.output_projection
+    return mixed @ np.array(output.kernel)
+
+
+@pytest.fixture(scope="module")
+def tokens():
+    return np.random.default_rng(0).normal(size=(2, SIDE**2, 16)).astype("f4")
+
+
+def test_names_are_those_of_the_study():
+    assert tuple(tricks.MODELS) == experiments.TRICKS
+
+
+def test_separate_matrices_are_plain_attention(tokens):
+    layer = attention("separate")
+    assert len(layer.projections) == 3
+    expected = finish(layer, *by_hand(layer, tokens))
+    found = ops.convert_to_numpy(layer(tokens))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_a_relative_position_is_one_number_a_distance(tokens):
+    layer = attention("relative")
+    table = np.random.default_rng(1).normal(size=((2 * SIDE - 1) ** 2, HEADS))
+    layer.bias.assign(table)
+    scores, value = by_hand(layer, tokens)
+    for n in range(SIDE**2):
+        for m in range(SIDE**2):
+            down = n // SIDE - m // SIDE + SIDE - 1
+            right = n % SIDE - m % SIDE + SIDE - 1
+            scores[:, :, n, m] += table[down * (2 * SIDE - 1) + right]
+    found = ops.convert_to_numpy(layer(tokens))
+    np.testing.assert_allclose(found, finish(layer, scores, value), atol=1e-5)
+
+
+def test_turned_products_know_the_distance_alone():
+    """The same pair of contents, elsewhere: the same product."""
+    layer = attention("rotary")
+    rng = np.random.default_rng(2)
+    one, other = rng.normal(size=(2, 1, 1, HEADS, SIZE)).astype("f4")
+    everywhere = (1, SIDE**2, HEADS, SIZE)
+    query = ops.convert_to_numpy(layer._turn(np.broadcast_to(one, everywhere)))
+    key = ops.convert_to_numpy(layer._turn(np.broadcast_to(other, everywhere)))
+    products = np.einsum("bnhd,bmhd->bhnm", query, key)[0]
+    by_distance = {}
+    for n in range(SIDE**2):
+        for m in range(SIDE**2):
+            apart = (n // SIDE - m // SIDE, n % SIDE - m % SIDE)
+            by_distance.setdefault(apart, []).append(products[:, n, m])
+    for found in by_distance.values():
+        np.testing.assert_allclose(found, found[:1] * len(found), atol=1e-4)
+    middle = [found[0][0] for found in by_distance.values()]
+    assert np.std(middle) > 0.1, "distances must differ"
+
+
+def test_rows_and_columns_turn_different_values():
+    angles = tricks.axial_angles(SIDE, SIZE)
+    assert angles.shape == (SIDE**2, SIZE // 2)
+    np.testing.assert_allclose(angles[1], [0, 0, 1, 0.1])
+    np.testing.assert_allclose(angles[SIDE], [1, 0.1, 0, 0])
+
+
+def test_pool_begins_as_the_mean_and_learns_shares(tokens):
+    pool = tricks.SequencePool()
+    found = ops.convert_to_numpy(pool(tokens))
+    np.testing.assert_allclose(found, tokens.mean(1), atol=1e-5)
+    pool.scores.assign(np.eye(16, 1) * 100)
+    found = ops.convert_to_numpy(pool(tokens))
+    first = tokens[np.arange(2), tokens[..., 0].argmax(1)]
+    np.testing.assert_allclose(found, first, atol=1e-2)
+
+
+@pytest.mark.parametrize("variant", tricks.MODELS)
+def test_one_layer_is_exchanged(variant, recipe, data):
+    base = recipe.build("vit", data, 0)
+    model = tricks.build(recipe, variant, data, 0)
+    assert model.name == variant
+    assert model.output_shape == base.output_shape
+    place = tricks.MODELS[variant][1]
+    kept = {x.name for x in base.layers if not x.name.endswith(place)}
+    exchanged = {x.name: type(x) for x in model.layers}
+    for layer in base.layers:
+        same = exchanged[layer.name] is type(layer)
+        assert same == (layer.name in kept), layer.name
+        if same and layer.weights:
+            pairs = zip(
+                layer.weights, model.get_layer(layer.name).weights, strict=True
+            )
+            assert all(a.shape == b.shape for a, b in pairs)
+
+
+@pytest.mark.parametrize("variant", tricks.MODELS)
+def test_it_trains_in_half_precision_under_muon(variant, recipe, data):
+    model = tricks.build(recipe, variant, data, 0)
+    before = [np.array(w) for w in model.trainable_variables]
+    run = train(model, data, recipe, seed=0, report=None)
+    assert run.record["variant"] == variant and run.record["config"] == {}
+    assert np.isfinite(run.test["loss"])
+    after = model.trainable_variables
+    still = [
+        w.path
+        for old, w in zip(before, after, strict=True)
+        if np.array_equal(old, np.array(w))
+    ]
+    assert not still
+
+
+def test_muon_takes_matrices_of_blocks_only(recipe, data):
+    """Neither a table of positions nor what stands for the tokenizer."""
+    for variant in tricks.MODELS:
+        model = tricks.build(recipe, variant, data, 0)
+        optimizer = make_optimizer(recipe, 10)
+        optimizer.build(model.trainable_variables)
+        adams = {
+            w.path
+            for w in model.trainable_variables
+            if optimizer._should_use_adamw(w)
+        }
+        for weight in model.trainable_variables:
+            matrix = "block" in weight.path and weight.path.endswith("kernel")
+            assert (weight.path not in adams) == matrix, weight.path
