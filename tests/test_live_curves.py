@@ -11,6 +11,7 @@ from figures import open_figure, serve_figures
 
 from vitsd_helpers.evidence.records import read_records, results_folder
 from vitsd_helpers.evidence.statistics import summarize
+from vitsd_helpers.training.recipes import get_recipe
 
 pytest_plugins = ["browser"]
 
@@ -157,3 +158,16 @@ def test_no_sideways_scrolling_and_no_jump(figure, width):
         box = figure.locator(".live-curves").bounding_box()
         heights.add(round(box["height"]))
     assert len(heights) == 1
+
+
+def test_how_and_command_are_those_of_the_best_recipe():
+    best = curves.chosen("sl", "best")[500]
+    assert best.recipe == "cutmix-500"
+    assert curves.HowRole.say("sl", "500") == (
+        f"{best.epochs * 10} passes, mirror, crop, CutMix"
+    )
+    assert curves.HowRole.say("sl", "50000").endswith("mirror, crop, Muon")
+    command = curves.CommandRole.say("sl", "500")
+    assert command == "make train RECIPE=cutmix-500 MODELS=sl"
+    words = command.split()[2:]
+    get_recipe(words[0].removeprefix("RECIPE="))

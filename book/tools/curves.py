@@ -11,6 +11,7 @@ our recipes at this number of images has it.
 import json
 import os
 import re
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -23,6 +24,7 @@ from sphinx.util.docutils import SphinxDirective, SphinxRole
 from vitsd_helpers.display import plots
 from vitsd_helpers.evidence.records import read_records
 from vitsd_helpers.evidence.statistics import paired, summarize
+from vitsd_helpers.training.recipes import get_recipe
 
 #: Title of each curve by its records' variant.
 CURVES = {
@@ -364,7 +366,10 @@ class PointRole(SphinxRole):
                 self.rawtext, self.rawtext, message
             )
             return [problem], [message]
-        return [nodes.Text(text)], []
+        return [self.node(text)], []
+
+    #: What holds the text.
+    node: Callable[[str], nodes.Node] = nodes.Text
 
 
 class ExpectRole(PointRole):
@@ -385,19 +390,52 @@ class MinutesRole(PointRole):
         return chosen(curve, "best")[int(images)].minutes
 
 
+class HowRole(PointRole):
+    """``{how}`CURVE N` ``: passes and augmentation."""
+
+    @staticmethod
+    def say(curve: str, images: str) -> str:
+        """Such as "18 passes, mirror, crop"."""
+        point = chosen(curve, "best")[int(images)]
+        recipe = get_recipe(point.recipe)
+        seen = point.steps * recipe.batch_size
+        words = [f"{round(seen / point.images)} passes"]
+        used = {
+            "mirror": recipe.flip,
+            "crop": recipe.crop,
+            "CutMix": recipe.mix and recipe.cutmix == 1,
+            "Muon": recipe.optimizer == "muon",
+        }
+        return ", ".join(words + [name for name, on in used.items() if on])
+
+
+class CommandRole(PointRole):
+    """``{made-by}`CURVE N` ``: what makes one such run."""
+
+    node = staticmethod(lambda text: nodes.literal(text, text))
+
+    @staticmethod
+    def say(curve: str, images: str) -> str:
+        """Such as "make train RECIPE=steps-5000 MODELS=sl"."""
+        recipe = chosen(curve, "best")[int(images)].recipe
+        return f"make train RECIPE={recipe} MODELS={curve}"
+
+
 class TrainRole(PointRole):
     """``{train}`N` ``: what to train."""
 
     @staticmethod
     def say(images: str) -> str:
         """Such as "from scratch: SL-ViT"."""
-        return advise(int(images))[0]
+        return advise(int(images))[0].replace("Small CNN", "small CNN")
 
 
 def setup(app):
     """Sphinx calls it."""
     app.add_directive("curves", CurvesDirective)
     app.add_role("expect", ExpectRole())
+    app.add_role("how", HowRole())
+    app.add_role("made-by", CommandRole())
     app.add_role("minutes", MinutesRole())
     app.add_role("train", TrainRole())
     return {"parallel_read_safe": True}
