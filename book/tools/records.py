@@ -4,25 +4,20 @@ The role ``{record}`NAME KEY FORMAT` `` puts one value of
 `book/results/NAME.json` into the text: KEY is a path with dots, such as
 `test.top1`; FORMAT, if given, is Python's, such as `.1%`, or `min`, which
 gives seconds as minutes. The directive ``{records} RECIPES`` makes a table
-of all records of one recipe or several, and ``{overview} RECIPES`` a
-sentence and a chart of their runs. A record or key that does not exist is
-an error of the build. The directive ``{waiting}`` lists the runs that are
+of all records of one recipe or several. A record or key that does not exist
+is an error of the build. The directive ``{waiting}`` lists the runs that are
 planned and have no record yet.
 """
 
 import json
-import os
 import re
-from itertools import chain, groupby
+from itertools import groupby
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 from docutils import nodes
 from experiments import STUDIES, TRICKS
-from matplotlib.figure import Figure
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
-from vitsd_helpers.display import plots
 from vitsd_helpers.evidence.records import record_name
 from vitsd_helpers.evidence.statistics import standard_error, summarize
 from vitsd_helpers.training.recipes import BASELINES, VARIANTS
@@ -205,62 +200,6 @@ class RecordsDirective(SphinxDirective):
         return nodes.table("", group)
 
 
-class OverviewDirective(SphinxDirective):
-    """A sentence and a chart of all runs of the recipes that are named."""
-
-    required_arguments = 1
-    final_argument_whitespace = True
-
-    def run(self):
-        recipes = self.arguments[0].split()
-        runs = {recipe: of_recipe(recipe) for recipe in recipes}
-        missing = [recipe for recipe in recipes if not runs[recipe]]
-        if missing:
-            raise self.error(f"no record of the recipes {missing}")
-        every = list(chain.from_iterable(runs.values()))
-        for path, _ in every:
-            self.env.note_dependency(str(path))
-        found = {r: [run for _, run in pairs] for r, pairs in runs.items()}
-        _, best = max(every, key=lambda item: item[1]["test"]["top1"])
-        share = 100 * best["test"]["top1"]
-        text = (
-            f"The best of these runs, {best['model']} with the recipe "
-            f"{best['recipe']['name']}, answers {share:.1f} % "
-            f"of the test images correctly after {best['seconds'] / 60:.0f} "
-            f"minutes of training on {best['device']}."
-        )
-        with plt.rc_context():
-            plots.set_style()
-            figure, alt = self.draw(found)
-        path = Path(self.env.doctreedir) / "records" / "overview.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path)
-        plt.close(figure)
-        uri = Path(os.path.relpath(path, self.env.srcdir)).as_posix()
-        image = nodes.image(uri=f"/{uri}", alt=alt, classes=["chart"])
-        return [nodes.paragraph(text=text), image]
-
-    @staticmethod
-    def draw(found: dict[str, list[dict]]) -> tuple[Figure, str]:
-        """A row a recipe, a mark a run, and the alt text."""
-        figure, axis = plots.panels(height=0.9 + 0.4 * len(found))
-        said = []
-        for row, (recipe, runs) in enumerate(found.items()):
-            for run in runs:
-                variant = run["variant"]
-                if variant in plots.MODELS:
-                    look = plots.MODELS[variant] | {"linestyle": ""}
-                    place = row - 0.12 if variant == "vit" else row + 0.12
-                    axis.plot(100 * run["test"]["top1"], place, **look)
-                    top1 = f"{100 * run['test']['top1']:.1f} %"
-                    said.append(f"{recipe}, {run['model']} {top1}")
-        axis.set_yticks(range(len(found)), list(found))
-        axis.set(xlabel="test top-1 %", ylim=(len(found) - 0.5, -0.5))
-        axis.set_xlim(left=0)
-        plots.name_models(axis)
-        return figure, f"Test top-1 of every run: {'; '.join(said)}."
-
-
 class WaitingDirective(SphinxDirective):
     """``{waiting}``: the studies that lack runs."""
 
@@ -284,7 +223,6 @@ class WaitingDirective(SphinxDirective):
 
 def setup(app):
     """Sphinx calls it."""
-    app.add_directive("overview", OverviewDirective)
     app.add_directive("waiting", WaitingDirective)
     app.add_role("record", RecordRole())
     app.add_directive("records", RecordsDirective)
