@@ -278,17 +278,20 @@ def draw(budget: dict):
     """The chart of a budget, and its alt text."""
     figure, axis = plots.panels(height=3.6)
     said = []
-    for curve in budget["curves"]:
+    for row, curve in enumerate(budget["curves"], 1):
         sizes = [point["images"] for point in curve["points"]]
         means = [point["mean"] for point in curve["points"]]
         bars = [point["half"] or 0 for point in curve["points"]]
         look = LOOKS[curve["key"]]
         axis.errorbar(sizes, means, bars, capsize=3, **look)
+        # Some begin and end close together: the corner is free.
         axis.annotate(
             curve["title"],
-            (sizes[0], means[0]),
-            (0, 8 if curve["key"] in ("pretrained", "sl") else -18),
+            (0.98, 0.03),
+            (0, 15 * (len(budget["curves"]) - row)),
+            xycoords="axes fraction",
             textcoords="offset points",
+            ha="right",
             color=look["color"],
         )
         said.append(f"{curve['title']} {means[0]:.1f} to {means[-1]:.1f} %")

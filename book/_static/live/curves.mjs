@@ -275,21 +275,26 @@ class Curves {
     return [group];
   }
 
-  /** Each curve's name above or below its first point, apart from others. */
+  /**
+   * The pretrained curve's name at its beginning. The others begin and end
+   * close together: their names stand in the corner that all leave free.
+   */
   names() {
-    const places = this.budget.curves
-      .map(({ key, title, points: [first] }) => ({ key, title, first }))
-      .sort((a, b) => b.first.mean - a.first.mean);
-    let last = -Infinity;
-    return places.map(({ key, title, first }, i) => {
-      // A steep curve would cross a name above its first point.
-      const below = key === "pretrained" || i === places.length - 1;
-      const wanted = this.y(first.mean) + (below ? LINE + 8 : -12);
-      const y = Math.max(wanted, last + LINE);
-      last = y;
-      const x = this.x(first.images) - 4;
-      return words(x, y, title, "start", `live-curve-name live-is-${key}`);
-    });
+    const right = this.width - MARGIN.right;
+    const bottom = HEIGHT - MARGIN.bottom - 12;
+    const name = (x, y, { key, title }, anchor) =>
+      words(x, y, title, anchor, `live-curve-name live-is-${key}`);
+    const apart = this.budget.curves.find(({ key }) => key === "pretrained");
+    const others = this.budget.curves.filter((curve) => curve !== apart);
+    const found = others
+      .reverse()
+      .map((curve, i) => name(right, bottom - i * LINE, curve, "end"));
+    if (apart) {
+      const { images, mean } = apart.points[0];
+      const x = this.x(images) - 4;
+      found.push(name(x, this.y(mean) + LINE + 8, apart, "start"));
+    }
+    return found;
   }
 
   announce() {
