@@ -139,6 +139,7 @@ def test_runs_can_be_chosen(place):
     assert {seed for _, (*_, seed) in some} == {1}
 
 
+@pytest.mark.slow
 def test_results_and_checkpoints_go_where_they_are_told(tmp_path):
     run = [
         sys.executable, experiments.__file__, "one", "ladder", "quick", "vit",

@@ -488,6 +488,7 @@ fit(
 """
 
 
+@pytest.mark.slow
 def test_killed_run_goes_on(data, tmp_path):
     """SIGKILL at whatever moment; the end is that of a run never stopped."""
     script = textwrap.dedent(SCRIPT).format(path=[p for p in sys.path if p])
