@@ -41,6 +41,8 @@ LONGEST = (
     "11_the_example_revisited",
     "14_scaling_out",
     "05_training",
+    "test_launch",
+    "test_devices",
 )
 SOLUTION = re.compile(r"<details>.*?```python\n(.*?)```", re.DOTALL)
 
