@@ -267,7 +267,9 @@ def test_resumed_run_says_from_where(data, tmp_path, capsys):
     assert not any(line.startswith(("1/", "2/")) for line in lines)
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+@pytest.mark.parametrize(
+    "optimizer", ["adamw", pytest.param("muon", marks=pytest.mark.slow)]
+)
 def test_resumes_bit_for_bit(data, tmp_path, optimizer):
     recipe = tiny(optimizer=optimizer)
     whole = fit(recipe, "sl", data, report=quiet)
