@@ -1,7 +1,7 @@
 #: make book     the site, in _build/html
 #: make serve    the site on http://localhost:8000; PORT=8000
 #: make onepage  the book on one page, to print
-#: make test     unit tests, then every notebook's outputs
+#: make test     unit tests and all notebooks' outputs; SLOW=1: slow tests too
 #: make lab      the notebooks in JupyterLab
 #: make train    chapter 5 with a recipe, into runs/: RECIPE=laptop
 #:               MODELS=vit,sl SEED=0 WEIGHTS=1 PUBLISH=1
@@ -24,7 +24,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 # Variables that a target takes. Another one is a slip, and refused.
 TAKES.serve := PORT
-TAKES.test := COVERAGE
+TAKES.test := COVERAGE SLOW
 TAKES.test-jax := COVERAGE
 TAKES.test-torch := COVERAGE
 TAKES.run := NB
@@ -88,19 +88,24 @@ lab: .venv/ready
 	    || $(BIN)/pip install -q -c requirements.txt jupyterlab
 	$(BIN)/jupyter lab notebooks/01_patches.ipynb
 
-# Counted with COVERAGE=1; `make coverage` then says how much.
+# Counted with COVERAGE=1 (and SLOW=1); `make coverage` then says how much.
 COVERAGE ?=
 PYTEST = $(BIN)/python $(if $(call on,$(COVERAGE)),-m coverage run) -m pytest
 
+# What is marked slow waits for SLOW=1, as in CI: killed processes, Ctrl-C in
+# a training, a benchmark, every page of the site in a browser.
+SLOW ?=
 test: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(PYTEST) -v -n 2 --dist loadfile
+	$(PYTEST) -v -n 2 --dist loadfile \
+	    $(if $(call on,$(SLOW)),,-m "not heavy and not slow")
 
 # And what takes minutes or the network: a copy published under another name,
 # the workflows' steps in a clean clone, the package in a bare environment.
 # What models travel by is there only now.
+test-all: SLOW := 1
 test-all: test .venv/checks
 	$(BIN)/python -m pytest -v tests/test_share.py
 	$(BIN)/python -m pytest -v -m heavy tests

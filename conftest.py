@@ -3,7 +3,8 @@
 Four things that nbval does not do: it compares figures, it takes a cell
 tag `rtol-0.01` that lets close numbers pass while the words stay exact, it
 runs the solution of every exercise after the notebook that sets it, and it
-writes a page of the outputs that moved (book/tools/drift.py).
+writes a page of the outputs that moved (book/tools/drift.py). And where
+workers share the files, the longest come first.
 """
 
 import base64
@@ -11,6 +12,7 @@ import io
 import os
 import re
 import sys
+from collections import Counter
 from pathlib import Path
 
 # Before TensorFlow is imported, here or in a notebook's kernel: the stored
@@ -32,6 +34,16 @@ import drift  # noqa: E402
 FIGURE_LIMIT = 1.0
 NUMBER = re.compile(r"(?<![\w.])[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 TEXTS = {"text/plain", "text/html", "text/markdown"}
+#: Files that take longest, the longest first.
+LONGEST = (
+    "test_site",
+    "10_your_own_pictures",
+    "11_the_example_revisited",
+    "14_scaling_out",
+    "05_training",
+    "test_launch",
+    "test_devices",
+)
 SOLUTION = re.compile(r"<details>.*?```python\n(.*?)```", re.DOTALL)
 
 os.environ["PYTHONPATH"] = os.pathsep.join(
@@ -88,6 +100,24 @@ def solutions(notebook) -> list[str]:
     """The code of the folded solutions in a notebook's prose."""
     prose = (c.source for c in notebook.cells if c.cell_type == "markdown")
     return [code for text in prose for code in SOLUTION.findall(text)]
+
+
+def pytest_collection_modifyitems(config, items) -> None:
+    """Put the longest files first, so that all workers end together.
+
+    xdist sorts files by their number of tests, and pytest leaves notebooks
+    to the end; so pyproject.toml asks xdist to keep this order.
+    """
+    if not hasattr(config, "workerinput"):
+        return
+    counts = Counter(item.path for item in items)
+
+    def place(item):
+        known = item.path.stem in LONGEST
+        rank = LONGEST.index(item.path.stem) if known else len(LONGEST)
+        return rank, -counts[item.path], str(item.path)
+
+    items.sort(key=place)
 
 
 nbval_compare = IPyNbCell.compare_outputs

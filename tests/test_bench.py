@@ -539,6 +539,7 @@ def test_a_contender_that_dies_does_not_stop_the_others(tmp_path):
     assert not benchmark.results
 
 
+@pytest.mark.slow
 @on_tensorflow
 def test_quick_run_leaves_a_valid_record(tmp_path):
     command = [sys.executable, ROOT / "book" / "tools" / "bench.py"]

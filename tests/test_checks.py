@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import drift
 import nbformat
@@ -16,6 +17,8 @@ from bs4 import BeautifulSoup
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from PIL import Image
+
+import conftest
 
 ROOT = Path(__file__).parents[1]
 FIGURE = """\
@@ -197,3 +200,19 @@ def test_no_page_if_nothing_moved(tmp_path, monkeypatch):
     assert "1 &lt; 2" in page.read_text()
     drift.start(tmp_path)
     assert not page.exists()
+
+
+def test_longest_files_come_first_where_workers_share_them():
+    def item(path):
+        return SimpleNamespace(path=Path(path))
+
+    longest = [f"notebooks/{name}.ipynb" for name in conftest.LONGEST]
+    names = ["a.py", "b.py", "b.py", *reversed(longest)]
+    items = [item(name) for name in names]
+    conftest.pytest_collection_modifyitems(SimpleNamespace(), items)
+    assert [str(i.path) for i in items] == names, "alone, in their order"
+    shared = SimpleNamespace(workerinput={})
+    conftest.pytest_collection_modifyitems(shared, items)
+    assert [str(i.path) for i in items] == [*longest, "b.py", "b.py", "a.py"]
+    there = (ROOT / "tests").glob("*.py"), (ROOT / "notebooks").glob("*.ipynb")
+    assert set(conftest.LONGEST) <= {path.stem for p in there for path in p}

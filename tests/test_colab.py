@@ -11,6 +11,7 @@ import colab
 import pytest
 
 
+@pytest.mark.slow
 def test_first_chapter_runs_as_in_colab(tmp_path):
     if shutil.which("git") is None:
         pytest.skip("git is not installed: apt install git")

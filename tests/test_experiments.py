@@ -20,6 +20,7 @@ from vitsd_helpers.training.loop import epoch_steps
 from vitsd_helpers.training.recipes import (
     BASELINES,
     FACTORS,
+    RECIPES,
     VARIANTS,
     get_recipe,
 )
@@ -82,7 +83,9 @@ def place(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_one_run_leaves_a_record_and_is_then_done(place):
+def test_one_run_leaves_a_record_and_is_then_done(place, monkeypatch):
+    short = dataclasses.replace(get_recipe("quick"), epochs=1)
+    monkeypatch.setitem(RECIPES, "quick", short)
     run = ("quick", "vit", 0)
     assert not experiments.done("some", run)
     experiments.one("some", run)
@@ -139,6 +142,7 @@ def test_runs_can_be_chosen(place):
     assert {seed for _, (*_, seed) in some} == {1}
 
 
+@pytest.mark.slow
 def test_results_and_checkpoints_go_where_they_are_told(tmp_path):
     run = [
         sys.executable, experiments.__file__, "one", "ladder", "quick", "vit",

@@ -15,6 +15,8 @@ import live
 import pytest
 from browser import serve
 
+pytestmark = pytest.mark.slow
+
 TESTS = Path(__file__).parent
 STATIC = TESTS.parent / "book" / "_static"
 NAMES = ("firefox-esr", "firefox")

@@ -73,6 +73,7 @@ in_linux = pytest.mark.skipif(
 )
 
 
+@pytest.mark.slow
 @in_linux
 @pytest.mark.parametrize("number", LOST)
 def test_a_lost_process_is_named_and_the_other_stopped(number):
@@ -165,6 +166,7 @@ def interrupted(folder: Path, number: int) -> subprocess.Popen:
     return launched(words, environment(2))
 
 
+@pytest.mark.slow
 @on_jax
 @in_linux
 def test_two_processes_are_as_one_and_go_on_when_one_was_lost(tmp_path):

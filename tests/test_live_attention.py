@@ -4,7 +4,7 @@ import io
 import json
 import re
 import shutil
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from pathlib import Path
 
 import live
@@ -204,6 +204,7 @@ def test_first_answer_is_there_without_models(page, site, keras_models):
     assert page.get_by_label("Temperature", exact=True).is_disabled()
 
 
+@pytest.mark.slow
 def test_models_come_when_the_figure_comes_near(page, site):
     asked = []
     page.on("request", lambda request: asked.append(request.url))
@@ -217,6 +218,7 @@ def test_models_come_when_the_figure_comes_near(page, site):
     assert not page.get_by_role("button", name=LOAD).is_visible()
 
 
+@pytest.mark.slow
 def test_models_wait_for_a_click_where_data_is_saved(page, site):
     asked = []
     page.on("request", lambda request: asked.append(request.url))
@@ -290,6 +292,7 @@ def head(page, title, words):
     return page.get_by_role("button", name=f"{title}, {words}", exact=True)
 
 
+@pytest.mark.slow
 def test_heads_are_maps_to_click(loaded):
     """One choice for both models; a mouse over a map previews it."""
     all_heads, third = (
@@ -325,6 +328,7 @@ def test_maps_are_the_heads_weights(loaded, keras_models):
             np.testing.assert_allclose(found, 255 * np.array(colour), atol=8)
 
 
+@pytest.mark.slow
 def test_lines_lead_to_the_five_strongest(loaded, keras_models):
     for title, model in keras_models.items():
         weights = keras_row(model, small("rocket"), -1, None, 4, 4)
@@ -336,6 +340,7 @@ def test_lines_lead_to_the_five_strongest(loaded, keras_models):
         np.testing.assert_allclose(ends, [COLOURS[title]] * 5, atol=2)
 
 
+@pytest.mark.slow
 def test_hover_previews_and_click_pins(loaded):
     def seen():
         return [entropies(loaded, title) for title in COLOURS]
@@ -361,9 +366,8 @@ TWO_COLOURS = """async (values) => {
   context.fillStyle = "rgb(0 30 90)";
   context.fillRect(160, 0, 160, 320);
   paintCover(context, 320, values, 8);
-  const { data, width } = context.getImageData(0, 0, 320, 320);
-  return Array.from({ length: 320 * 320 }, (_, i) =>
-    [...data.slice(4 * i, 4 * i + 3)]);
+  const { data } = context.getImageData(0, 0, 320, 320);
+  return btoa(Array.from(data, (c) => String.fromCharCode(c)).join(""));
 }"""
 
 
@@ -372,8 +376,10 @@ def test_brightness_does_not_depend_on_the_picture(page, site):
     page.goto(site[1])
 
     def paint(values):
-        flat = page.evaluate(TWO_COLOURS, [float(v) for v in values])
-        return np.reshape(flat, (320, 320, 3)).astype(float)
+        # As text: 300,000 numbers in a list take a quarter of a minute.
+        sent = page.evaluate(TWO_COLOURS, [float(v) for v in values])
+        pixels = np.frombuffer(b64decode(sent), "uint8")
+        return pixels.reshape(320, 320, 4)[..., :3].astype(float)
 
     clear, covered = paint(np.ones(64)), paint(np.zeros(64))
     assert (covered == COVER).all()
@@ -405,6 +411,7 @@ def test_an_ignored_patch_is_covered_in_the_figure(loaded):
         assert other < 0.1
 
 
+@pytest.mark.slow
 def test_keys_and_clicks_move_the_patch(loaded):
     board = loaded.get_by_role("application").first
     board.focus()
@@ -445,6 +452,7 @@ def test_temperature_spreads_the_attention(loaded):
     assert "× 4.00" in loaded.locator("output").all_inner_texts()
 
 
+@pytest.mark.slow
 def test_the_last_of_many_changes_counts(loaded):
     slide(loaded, "Temperature", 1)
     calm = answers(loaded, "SL-ViT")
@@ -481,6 +489,7 @@ def test_own_picture_stays_in_the_page(loaded, keras_models):
     assert all(url.startswith("blob:") for url in sent), sent
 
 
+@pytest.mark.slow
 def test_wrong_file_is_named_and_the_figure_goes_on(loaded):
     before = answers(loaded, "SL-ViT")
     words = b"no picture"
@@ -493,6 +502,7 @@ def test_wrong_file_is_named_and_the_figure_goes_on(loaded):
     assert answers(loaded, "SL-ViT") != before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(60, 400), (400, 60), (30, 30)])
 @pytest.mark.parametrize("width", [390, 1280])
 def test_own_picture_of_any_shape_fits_the_picker(loaded, size, width):
@@ -504,6 +514,7 @@ def test_own_picture_of_any_shape_fits_the_picker(loaded, size, width):
         assert box["width"] == box["height"] == sample["width"], part
 
 
+@pytest.mark.slow
 def test_a_picture_can_be_pasted(loaded):
     before = answers(loaded, "ViT")
     loaded.evaluate(
@@ -522,6 +533,7 @@ def test_a_picture_can_be_pasted(loaded):
     assert answers(loaded, "ViT") != before
 
 
+@pytest.mark.slow
 def test_a_picture_that_is_dragged_is_awaited(loaded):
     figure = loaded.locator(".live")
     over = "(figure) => figure.classList.contains('live-over')"
@@ -539,6 +551,7 @@ def test_a_picture_that_is_dragged_is_awaited(loaded):
         assert figure.evaluate(over) == expected
 
 
+@pytest.mark.slow
 def test_a_phone_offers_its_camera(chromium, site):
     for touch in (True, False):
         context = chromium.new_context(has_touch=touch, is_mobile=touch)
@@ -548,6 +561,7 @@ def test_a_phone_offers_its_camera(chromium, site):
         context.close()
 
 
+@pytest.mark.slow
 def test_on_a_phone_picture_and_maps_share_a_screen(chromium, site):
     context = chromium.new_context(
         has_touch=True, is_mobile=True, viewport={"width": 390, "height": 844}
@@ -566,6 +580,7 @@ def test_on_a_phone_picture_and_maps_share_a_screen(chromium, site):
     context.close()
 
 
+@pytest.mark.slow
 def test_a_link_leads_back_to_the_view(chromium, site):
     context = chromium.new_context(
         permissions=["clipboard-read", "clipboard-write"]
@@ -594,6 +609,7 @@ def test_a_link_leads_back_to_the_view(chromium, site):
     context.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "view", ["nobody,1,1,1,mean", "rocket,9,1,1,mean", "rocket,1,1,5,1", "x"]
 )
@@ -603,6 +619,7 @@ def test_a_link_to_what_is_not_there_shows_the_first(page, site, view):
     assert place(page) == (4, 4)
 
 
+@pytest.mark.slow
 def test_torn_download_can_be_tried_again(page, site):
     def tear(route):
         whole = route.fetch().body()
@@ -620,6 +637,7 @@ def test_torn_download_can_be_tried_again(page, site):
     assert not alert.is_visible()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", ["first.json", "raccoon.webp"])
 def test_without_the_stored_answer_the_models_answer(page, site, file):
     page.route(f"**/{file}", lambda route: route.fulfill(status=404))
@@ -629,6 +647,7 @@ def test_without_the_stored_answer_the_models_answer(page, site, file):
     assert answers(page, "ViT")
 
 
+@pytest.mark.slow
 def test_still_stays_without_the_list_of_models(page, site):
     page.route("**/models.json", lambda route: route.fulfill(status=404))
     page.goto(site[1])
@@ -637,6 +656,7 @@ def test_still_stays_without_the_list_of_models(page, site):
     assert not page.locator(".live").count()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [360, 390, 1280])
 def test_no_sideways_scrolling(loaded, width):
     loaded.set_viewport_size({"width": width, "height": 800})
@@ -645,6 +665,7 @@ def test_no_sideways_scrolling(loaded, width):
     assert wide <= width
 
 
+@pytest.mark.slow
 def test_targets_are_large_enough(loaded):
     loaded.set_viewport_size({"width": 360, "height": 800})
     for target in (

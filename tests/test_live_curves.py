@@ -136,6 +136,7 @@ def test_between_is_interpolated_and_outside_refused(figure):
         figure.get_by_text("do not extrapolate").wait_for()
 
 
+@pytest.mark.slow
 def test_the_mark_is_dragged(figure):
     box = figure.locator(".live-curves svg").bounding_box()
     y = box["y"] + box["height"] / 2
@@ -147,6 +148,7 @@ def test_the_mark_is_dragged(figure):
     assert slider.get_attribute("aria-valuetext") == "200"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [360, 1280])
 def test_no_sideways_scrolling_and_no_jump(figure, width):
     figure.set_viewport_size({"width": width, "height": 800})

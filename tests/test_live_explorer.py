@@ -45,7 +45,8 @@ PAGE = """<!doctype html><html lang="en"><meta charset="utf-8">
 <script type="module" src="live/main.mjs"></script>
 <body style="margin: 0"><p>Before.</p>
 <p><img src="stills/live-patches-{}.png" alt="still"> A still picture.</p>"""
-#: Which of a board's pixels have a colour, in the middle of any of its lines.
+#: Which of a board's pixels have a colour, in the middle of any of its lines,
+#: as a text of 0 and 1: a list comes far more slowly.
 BRIGHT = """(canvas, [colour, side]) => {
   const context = canvas.getContext("2d");
   const { data, width } = context.getImageData(
@@ -63,7 +64,7 @@ BRIGHT = """(canvas, [colour, side]) => {
   for (let y = 0; y < side; y++)
     for (let x = 0; x < side; x++)
       bright.push(inside(y).some((v) => inside(x).some((u) => is(v, u))));
-  return bright;
+  return bright.map(Number).join("");
 }"""
 #: The colours in the middle of the squares of a canvas.
 MIDDLES = """(canvas, count) => {
@@ -229,7 +230,7 @@ def test_bright_is_what_moves_the_token(explorer, patch_size, copies, shift):
         token = row * count + column
         bright = board(explorer).evaluate(BRIGHT, [COLOUR, SIDE])
         np.testing.assert_array_equal(
-            np.reshape(bright, (SIDE, SIDE)),
+            np.reshape([*bright], (SIDE, SIDE)) == "1",
             fields[:, token].reshape(SIDE, SIDE),
         )
         found = counts(explorer)
@@ -370,6 +371,7 @@ def test_window_and_crop_of_a_copy_share_a_colour(explorer):
         assert has(seen, colour), name
 
 
+@pytest.mark.slow
 def test_play_slides_the_copies_out(explorer):
     """The field grows from 36 to 144 pixels, and does not jump."""
     big = explorer.locator(".live-big")
@@ -395,6 +397,7 @@ def test_play_slides_the_copies_out(explorer):
     assert "sees 144 pixels" in said(explorer)
 
 
+@pytest.mark.slow
 def test_play_jumps_where_motion_is_reduced(chromium, site):
     context = chromium.new_context(reduced_motion="reduce")
     page = begin(context.new_page(), site)
@@ -403,6 +406,7 @@ def test_play_jumps_where_motion_is_reduced(chromium, site):
     context.close()
 
 
+@pytest.mark.slow
 def test_a_change_stops_the_slide(explorer):
     explorer.get_by_role("button", name="Play").click()
     explorer.wait_for_timeout(300)
@@ -455,6 +459,7 @@ def test_keys_move_the_patch(explorer):
     assert explorer.evaluate("scrollY") == 0
 
 
+@pytest.mark.slow
 def test_all_controls_are_reached_by_tab(explorer):
     """And each shows that it has the focus."""
     outlined = """() => {
@@ -479,6 +484,7 @@ def test_all_controls_are_reached_by_tab(explorer):
     ]
 
 
+@pytest.mark.slow
 def test_a_drag_of_the_mouse_moves_the_patch(explorer):
     click(explorer, 0, 0, 12)
     box = board(explorer).bounding_box()
@@ -489,6 +495,7 @@ def test_a_drag_of_the_mouse_moves_the_patch(explorer):
     assert place(explorer) == (3, 8)
 
 
+@pytest.mark.slow
 def test_tap_and_targets_on_a_phone(chromium, site):
     context = chromium.new_context(
         viewport={"width": 360, "height": 740},
@@ -512,6 +519,7 @@ def test_tap_and_targets_on_a_phone(chromium, site):
     context.close()
 
 
+@pytest.mark.slow
 def test_another_size_keeps_the_place_and_the_ratio(explorer):
     slide(explorer, 3)
     click(explorer, 6, 2, 12)
@@ -538,6 +546,7 @@ def test_another_size_keeps_the_place_and_the_ratio(explorer):
     assert output.inner_text() == "the whole patch = 6 pixels"
 
 
+@pytest.mark.slow
 def test_what_is_announced(explorer):
     slide(explorer, 3)
     click(explorer, 2, 3, 12)
@@ -560,6 +569,7 @@ def test_what_is_announced(explorer):
     ]
 
 
+@pytest.mark.slow
 def test_an_own_picture_stays_on_the_page(explorer):
     assert explorer.get_by_text("It stays on this page").is_visible()
     before, sent = drawing(explorer), []
@@ -594,6 +604,7 @@ def torn():
     return file.getvalue()[: len(file.getvalue()) // 2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "kind", "data", "message"),
     [
@@ -617,6 +628,7 @@ def test_what_is_no_picture_is_named(explorer, name, kind, data, message):
     assert drawing(explorer) != before
 
 
+@pytest.mark.slow
 def test_a_large_file_is_not_opened(explorer):
     explorer.locator(".live").evaluate(
         """(figure) => {
@@ -632,6 +644,7 @@ def test_a_large_file_is_not_opened(explorer):
     assert "has 41 MB, more than 40" in alert.inner_text()
 
 
+@pytest.mark.slow
 def test_a_picture_can_be_dropped(explorer):
     figure = explorer.locator(".live")
     data = b64encode(encoded("JPEG")).decode()
@@ -644,6 +657,7 @@ def test_a_picture_can_be_dropped(explorer):
     assert explorer.get_by_role("radio", name="dropped.jpg").is_checked()
 
 
+@pytest.mark.slow
 def test_without_samples_the_figure_works(page, site):
     page.route("**/*.webp", lambda route: route.abort())
     begin(page, site)
@@ -656,6 +670,7 @@ def test_without_samples_the_figure_works(page, site):
     assert not alert.is_visible()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["explorer", "field", "pixels"])
 def test_still_stays_if_a_module_does_not_come(page, site, module):
     page.route(f"**/{module}.mjs", lambda route: route.abort())
@@ -668,6 +683,7 @@ def test_still_stays_if_a_module_does_not_come(page, site, module):
     assert not page.locator(".live").count()
 
 
+@pytest.mark.slow
 def test_still_stays_if_there_is_no_canvas(page, site):
     page.add_init_script(
         "HTMLCanvasElement.prototype.getContext = () => null;"
@@ -679,6 +695,7 @@ def test_still_stays_if_there_is_no_canvas(page, site):
     assert page.get_by_role("img", name="still").is_visible()
 
 
+@pytest.mark.slow
 def test_still_stays_without_javascript(chromium, site):
     context = chromium.new_context(java_script_enabled=False)
     page = context.new_page()
@@ -690,6 +707,7 @@ def test_still_stays_without_javascript(chromium, site):
     context.close()
 
 
+@pytest.mark.slow
 def test_nothing_moves_by_itself(chromium, site):
     context = chromium.new_context(reduced_motion="reduce")
     page = begin(context.new_page(), site)

@@ -126,6 +126,7 @@ def test_frames_lie_around_the_patch_and_its_windows(hero):
     assert orange.any()
 
 
+@pytest.mark.slow
 def test_it_moves_by_itself_until_it_is_touched(open_hero):
     page = open_hero()
     before = drawing(page)
@@ -139,6 +140,7 @@ def test_it_moves_by_itself_until_it_is_touched(open_hero):
     np.testing.assert_allclose(crops(page)[0], expected(4, 1)[0], atol=5)
 
 
+@pytest.mark.slow
 def test_it_can_be_paused_and_played(open_hero):
     page = open_hero()
     page.get_by_role("button", name="Pause").click()
@@ -151,6 +153,7 @@ def test_it_can_be_paused_and_played(open_hero):
     assert drawing(page) != rest
 
 
+@pytest.mark.slow
 def test_it_rests_where_motion_is_reduced(hero):
     rest = drawing(hero)
     hero.wait_for_timeout(2600)
@@ -172,6 +175,7 @@ def test_it_follows_pointer_and_keys(hero):
         np.testing.assert_allclose(found[0], expected(*place)[0], atol=5)
 
 
+@pytest.mark.slow
 def test_it_follows_a_finger(open_hero):
     page = open_hero(
         has_touch=True, is_mobile=True, viewport={"width": 390, "height": 844}
@@ -181,6 +185,7 @@ def test_it_follows_a_finger(open_hero):
     np.testing.assert_allclose(crops(page), expected(4, 4), atol=5)
 
 
+@pytest.mark.slow
 def test_still_stays_without_the_photograph(page, site):
     page.route("**/large/pavilion.webp", lambda route: route.abort())
     page.goto(site)

@@ -502,6 +502,7 @@ def test_the_worker_answers_the_same(page, run, material) -> None:
     assert no_worker_is_left(page)
 
 
+@pytest.mark.slow
 def test_the_worker_answers_in_order(run, material) -> None:
     """It keeps the caller's picture, and goes on after a mistake."""
     path, _ = material("class-token")
@@ -524,6 +525,7 @@ def test_the_worker_answers_in_order(run, material) -> None:
     assert length == 3072
 
 
+@pytest.mark.slow
 def test_a_closed_model_says_so(page, run, material) -> None:
     path, _ = material("class-token")
     found = run(
@@ -561,6 +563,7 @@ def write_faulty(folder: Path, whole: Path) -> None:
     save_file(arrays, folder / "lacking.safetensors", about)
 
 
+@pytest.mark.slow
 def test_what_is_no_model_is_named(page, run, material, folder) -> None:
     path, _ = material("class-token")
     write_faulty(folder, path)
@@ -584,6 +587,7 @@ def test_what_is_no_model_is_named(page, run, material, folder) -> None:
     assert no_worker_is_left(page)
 
 
+@pytest.mark.slow
 def test_a_download_that_fails_is_named(page, run, material, folder) -> None:
     path, _ = material(VIT)
     with pytest.raises(Error, match=r"broke off after \d+ bytes"):
@@ -595,6 +599,7 @@ def test_a_download_that_fails_is_named(page, run, material, folder) -> None:
     assert no_worker_is_left(page)
 
 
+@pytest.mark.slow
 def test_loading_can_be_stopped(page, run, material) -> None:
     path, _ = material(VIT)
     for when in ("stop.abort();", "onProgress = () => stop.abort();"):
@@ -609,6 +614,7 @@ def test_loading_can_be_stopped(page, run, material) -> None:
     assert no_worker_is_left(page)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "message"),
     [

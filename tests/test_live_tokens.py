@@ -84,6 +84,7 @@ def test_temperature_and_mask_change_the_weights(figure):
     assert not figure.get_by_label("Mask the diagonal").is_checked()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("touch", [False, True])
 def test_a_token_is_dragged(chromium, site, touch):
     context = chromium.new_context(
@@ -139,6 +140,7 @@ def test_keys_move_a_token_within_the_plane(figure):
     assert handle(figure, 2).get_attribute("aria-current") == "true"
 
 
+@pytest.mark.slow
 def test_what_changed_is_said_after_a_pause(figure):
     status = figure.locator("p[role=status]")
     assert "Token 1 attends most to itself, 53 %." in status.inner_text()
@@ -155,6 +157,7 @@ def test_a_mask_leaves_nothing_on_the_diagonal(figure):
     assert np.isneginf(np.diag(numbers(figure, "Scores"))).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [360, 1280])
 def test_no_sideways_scrolling(figure, width):
     figure.set_viewport_size({"width": width, "height": 800})

@@ -154,6 +154,21 @@ def test_what_is_checked_first_does_not_wait_for_a_backend(book):
     shutil.rmtree(book / "runs")
 
 
+@pytest.mark.parametrize(
+    ("words", "all_of_them"),
+    [
+        (("test",), False),
+        (("test", "SLOW=0"), False),
+        (("test", "SLOW=1"), True),
+        (("test-all",), True),
+    ],
+)
+def test_slow_tests_wait_until_they_are_asked_for(book, words, all_of_them):
+    code, output = make(book, "-n", *words)
+    assert code == 0 and "-m pytest -v -n 2" in output
+    assert ('-m "not heavy and not slow"' not in output) == all_of_them
+
+
 def wait_for(process: subprocess.Popen, text: str) -> list[str]:
     """Lines up to one that holds the text."""
     lines = []
@@ -171,6 +186,7 @@ def end(process: subprocess.Popen, with_signal: int) -> str:
     return output
 
 
+@pytest.mark.slow
 def test_training_stopped_at_any_time_leaves_the_book_alone(book):
     """Ctrl-C while Python starts, kill -9 in the kernel, then to the end."""
     command = ("train", "RECIPE=quick", "MODELS=vit")
@@ -293,6 +309,7 @@ def test_wrong_study_is_one_line(book, arguments, text):
     assert len(own_lines(output)) == 1, output
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc")
 def test_studies_are_stopped_quietly_with_all_their_children(book, tmp_path):
     for name, (size, _) in CIFAR100_FILES.items():

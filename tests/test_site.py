@@ -32,6 +32,7 @@ from PIL import Image, ImageChops
 from test_book import chapters_of_toc
 
 pytest_plugins = ["browser"]
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
 SCREENS = ROOT / "tests" / "screens"

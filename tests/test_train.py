@@ -80,6 +80,17 @@ def fit(recipe, variant, data, *, seed=0, **options):
     return train(model, data, recipe, seed=seed, **options)
 
 
+@pytest.fixture(scope="module")
+def ended(data):
+    """The tiny run as it ends by itself."""
+    return fit(tiny(), "sl", data, report=quiet)
+
+
+@pytest.fixture(scope="module")
+def ended_without_average(data):
+    return fit(tiny(ema=0.0), "sl", data, report=quiet)
+
+
 def test_every_epoch_has_an_order_of_its_own():
     first = epoch_order(100, 32, 7, 0, 3)
     assert len(first) == 96
@@ -130,8 +141,8 @@ def test_targets_are_smoothed_in_training_only(data):
         np.testing.assert_allclose(targets.sum(-1), 1, atol=1e-6)
 
 
-def test_schedule_ends_at_zero(data):
-    run = fit(tiny(ema=0.0), "sl", data, report=quiet)
+def test_schedule_ends_at_zero(ended_without_average):
+    run = ended_without_average
     rate = ops.convert_to_numpy(run.trainer.optimizer.learning_rate)
     assert float(rate) == pytest.approx(0, abs=1e-9)
     assert run.record["finished"]
@@ -236,10 +247,8 @@ def test_it_learns(data, optimizer, rate):
     assert record["test"]["top5"] >= record["test"]["top1"]
 
 
-def test_average_is_what_is_tested(data):
-    plain = fit(tiny(ema=0.0), "sl", data, report=quiet)
-    averaged = fit(tiny(), "sl", data, report=quiet)
-    pairs = zip(weights(plain), weights(averaged), strict=True)
+def test_average_is_what_is_tested(ended_without_average, ended):
+    pairs = zip(weights(ended_without_average), weights(ended), strict=True)
     assert any(not np.allclose(a, b) for a, b in pairs)
 
 
@@ -267,10 +276,13 @@ def test_resumed_run_says_from_where(data, tmp_path, capsys):
     assert not any(line.startswith(("1/", "2/")) for line in lines)
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
-def test_resumes_bit_for_bit(data, tmp_path, optimizer):
+@pytest.mark.parametrize(
+    "optimizer", ["adamw", pytest.param("muon", marks=pytest.mark.slow)]
+)
+def test_resumes_bit_for_bit(data, ended, tmp_path, optimizer):
     recipe = tiny(optimizer=optimizer)
-    whole = fit(recipe, "sl", data, report=quiet)
+    alike = recipe == tiny()
+    whole = ended if alike else fit(recipe, "sl", data, report=quiet)
     with pytest.raises(Stop):
         fit(recipe, "sl", data, folder=tmp_path, report=stop_after(2))
     lines = []
@@ -488,6 +500,7 @@ fit(
 """
 
 
+@pytest.mark.slow
 def test_killed_run_goes_on(data, tmp_path):
     """SIGKILL at whatever moment; the end is that of a run never stopped."""
     script = textwrap.dedent(SCRIPT).format(path=[p for p in sys.path if p])
@@ -538,8 +551,8 @@ def test_ctrl_c_before_the_first_epoch(data, monkeypatch):
     assert run.record["steps"] == 0
 
 
-def test_predictions_are_what_the_metrics_count(data):
-    run = fit(tiny(), "sl", data, report=quiet)
+def test_predictions_are_what_the_metrics_count(data, ended):
+    run = ended
     logits = run.model.predict(data.x_test, verbose=0)
     np.testing.assert_array_equal(
         run.predictions["predicted"], logits.argmax(-1)

@@ -257,7 +257,11 @@ CHAPTER = tool.NOTEBOOKS / "05_training.ipynb"
     ("parameters", "text"),
     [
         ({"sede": 1}, "unknown parameter 'sede'"),
-        ({"recipe": "latpop"}, "unknown recipe 'latpop'"),
+        pytest.param(
+            {"recipe": "latpop"},
+            "unknown recipe 'latpop'",
+            marks=pytest.mark.slow,  # one notebook that is started is enough
+        ),
     ],
 )
 def test_papermill_refuses_mistyped_parameters(tmp_path, parameters, text):

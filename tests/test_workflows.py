@@ -98,6 +98,14 @@ def test_every_command_is_a_script_of_the_repository(name):
             assert os.access(ROOT / tool, os.X_OK), command
 
 
+def test_ci_leaves_out_no_slow_test():
+    commands = [command for name in JOBS for command in steps(name)]
+    commands += (ROOT / ".ci" / "run").read_text().splitlines()
+    tests = [c for c in commands if re.match(r"make test\b(?!-)", c)]
+    assert len(tests) == 3  # a push, a release, .ci/run
+    assert all("SLOW=1" in command for command in tests)
+
+
 def test_colabs_image_is_a_variable_of_the_settings():
     image = JOBS["colab/image"]["container"]["image"]
     assert image.startswith("${{ vars.")
