@@ -12,9 +12,11 @@ from pathlib import Path
 
 import jax
 import keras
+import mapped
 import numpy as np
 from test_train import Stop, few_digits, quiet, stop_after, tiny
 
+from vitsd_helpers import load_data
 from vitsd_helpers.training import loop
 from vitsd_helpers.training.devices import spread
 from vitsd_helpers.training.loop import train
@@ -56,6 +58,14 @@ def run(data, model=None, **options) -> dict:
 
 def step_of_fit(data, devices: int) -> dict:
     """What the compiled step of `fit` holds."""
+
+    def laid(array):
+        """As Keras lays the arrays of a batch."""
+        layout = keras.distribution.distribution().get_data_layout(array.shape)
+        return jax.make_array_from_process_local_data(
+            layout.backend_layout, array
+        )
+
     with spread(devices):
         model = RECIPE.build("sl", data)
         trainer = loop._compiled(model, RECIPE, data, 0, 6)
@@ -68,7 +78,8 @@ def step_of_fit(data, devices: int) -> dict:
         )
         state = tuple([v.value for v in group] for group in groups)
         step = jax.jit(trainer.train_step)
-        lowered = step.lower(state, (order, data.y_train[order]))
+        batch = jax.tree.map(laid, (trainer.batch(order), data.y_train[order]))
+        lowered = step.lower(state, batch)
         return read(lowered.compile().as_text())
 
 
@@ -93,6 +104,7 @@ def main(folder: Path) -> None:
     keras.distribution.set_distribution(keras.distribution.DataParallel())
     ambient = run(data, scan=False)
     keras.distribution.set_distribution(None)
+    file = load_data("arrays", mapped.write(folder / "digits", data))
     found = {
         "devices": keras.distribution.list_devices(),
         "one": one,
@@ -100,6 +112,8 @@ def main(folder: Path) -> None:
         "scan 3": rest,
         "fit 3": fit,
         "fit 8": ambient | {"step": step_of_fit(data, 8)},
+        "file 8": run(file, devices=8) | {"step": step_of_fit(file, 8)},
+        "file 3": run(file, devices=3),
     }
     (folder / "found.json").write_text(json.dumps(found))
 

@@ -39,7 +39,9 @@ def found(tmp_path_factory) -> dict:
 
 
 @on_jax
-@pytest.mark.parametrize("way", ["scan 3", "fit 3", "fit 8"])
+@pytest.mark.parametrize(
+    "way", ["scan 3", "fit 3", "fit 8", "file 3", "file 8"]
+)
 def test_the_run_is_that_of_one_device(found, way):
     """Of "scan 3" the first epoch ran on eight devices."""
     one, other = found["one"], found[way]
@@ -59,7 +61,7 @@ def test_steps_are_those_of_one_device(found):
 
 
 @on_jax
-@pytest.mark.parametrize("way", ["scan 8", "fit 8"])
+@pytest.mark.parametrize("way", ["scan 8", "fit 8", "file 8"])
 def test_each_device_has_its_share_of_the_batch(found, way):
     """Of 64 images 8, and gradients are added up in one all-reduce."""
     step = found[way]["step"]

@@ -15,6 +15,7 @@ import copy
 from collections.abc import Iterable, Iterator
 
 import keras
+import numpy as np
 
 
 @contextlib.contextmanager
@@ -64,11 +65,14 @@ def spread(devices: int | None = None) -> Iterator[int]:
         found = keras.distribution.DataParallel(
             devices=names[:devices], auto_shard_dataset=False
         )
-    # Each device is told all indices: `split` does what is left.
+    # Each device is told all indices: `split` does what is left. Images of a
+    # file come in parts.
     found = copy.copy(found)
     found.auto_shard_dataset = False
-    mesh = found.device_mesh
-    found.get_data_layout = lambda shape: _layout(mesh, None, len(shape))
+    mesh, rows = found.device_mesh, found.batch_dim_name
+    found.get_data_layout = lambda shape: _layout(
+        mesh, rows if len(shape) > 1 else None, len(shape)
+    )
     with found.scope():
         yield int(mesh.devices.size)
 
@@ -106,6 +110,26 @@ def parts() -> int:
         return 1
     mesh = found.device_mesh
     return mesh.shape[mesh.axis_names.index(found.batch_dim_name)]
+
+
+def own(indices: np.ndarray) -> np.ndarray:
+    """Which of a batch (B,) the devices of this process have.
+
+    Keras makes one array of what all processes then give. A batch that does
+    not divide is filled up with its last index.
+    """
+    found = keras.distribution.distribution()
+    if found is None:
+        return indices
+    missing = -len(indices) % parts()
+    indices = np.pad(indices, (0, missing), mode="edge")
+    layout = _layout(found.device_mesh, found.batch_dim_name, 1)
+    places = layout.backend_layout.addressable_devices_indices_map(
+        indices.shape
+    )
+    # Devices that share a part are given it once.
+    starts = {rows.indices(len(indices))[:2] for (rows,) in places.values()}
+    return np.concatenate([indices[slice(*s)] for s in sorted(starts)])
 
 
 def _layout(mesh, rows, rank: int):
