@@ -4,6 +4,7 @@ A step is one program for all devices. It is given the indices of the whole
 batch; `split` cuts what follows from them into a part for each device, and
 XLA adds up the gradients. Random numbers belong to the step and to the place
 in the batch, so a run has the same losses on any number of devices.
+Weights are copied, or cut as the layout map of a `ModelParallel` says.
 
 XLA pads a batch that does not divide and masks what it adds; its devices
 then exchange more than gradients, so a batch that divides is faster. Keras's
@@ -16,6 +17,8 @@ from collections.abc import Iterable, Iterator
 
 import keras
 import numpy as np
+
+from .processes import process_count
 
 
 @contextlib.contextmanager
@@ -32,7 +35,7 @@ def spread(devices: int | None = None) -> Iterator[int]:
     Raises:
         RuntimeError: for several devices on another backend than JAX.
         ValueError: if there are not so many, or `set_distribution` says
-            another number.
+            another number, or `ModelParallel` to several processes.
     """
     found = keras.distribution.distribution()
     if found is None and devices in (None, 1):
@@ -46,6 +49,13 @@ def spread(devices: int | None = None) -> Iterator[int]:
             "it; leave out devices, and take back set_distribution."
         )
     if found is not None:
+        cut = isinstance(found, keras.distribution.ModelParallel)
+        if cut and process_count() > 1:
+            raise ValueError(
+                f"ModelParallel on {process_count()} processes: none has "
+                "whole weights to write a checkpoint of. Take the devices of "
+                "one process, or DataParallel."
+            )
         count = found.device_mesh.devices.size
         if devices not in (None, count):
             raise ValueError(

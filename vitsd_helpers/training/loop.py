@@ -144,7 +144,8 @@ def train(
         devices: spread the run over the first so many, on JAX only; see
             `devices.spread`. The losses are those of one device, and a run
             goes on from its checkpoints on any number of them. None: as
-            `keras.distribution.set_distribution` says, or one.
+            `keras.distribution.set_distribution` says, or one. It may say
+            `ModelParallel`, in one process, and the weights stay cut so.
         report: is given a line after every epoch. Without it the line is
             printed, and there are signs of life; see `Progress`.
 
@@ -158,8 +159,9 @@ def train(
             model does not take the data's images or does not give logits
             of its classes; if its precision is not the recipe's; if the
             folder holds another run of that name, or one that began with
-            other weights; if there are not so many devices; if machines do
-            not share the folder; for `scan` of images in a file.
+            other weights; if there are not so many devices, or weights cut
+            over several processes; if machines do not share the folder; for
+            `scan` of images in a file.
         RuntimeError: for `scan` or several devices on another backend than
             JAX.
         FloatingPointError: if the loss is not finite; the checkpoints of
