@@ -12,14 +12,24 @@ from pathlib import Path
 
 import jax
 import keras
+import mapped
 import numpy as np
 from test_train import Stop, few_digits, quiet, stop_after, tiny
 
+from vitsd_helpers import load_data
 from vitsd_helpers.training import loop
 from vitsd_helpers.training.devices import spread
 from vitsd_helpers.training.loop import train
 from vitsd_helpers.training.scan import EpochScan
 
+#: Columns, then rows: one sum for two kernels.
+CUT = {
+    ".*attention/qkv/kernel": (None, "model"),
+    ".*attention/output/kernel": ("model", None),
+    ".*mlp1/kernel": (None, "model"),
+    ".*mlp1/bias": ("model",),
+    ".*mlp2/kernel": ("model", None),
+}
 #: 64 images do not divide by 3, and 50 test images not by 8.
 RECIPE = tiny(epochs=2, batch_size=64, learning_rate=1e-3)
 
@@ -56,6 +66,14 @@ def run(data, model=None, **options) -> dict:
 
 def step_of_fit(data, devices: int) -> dict:
     """What the compiled step of `fit` holds."""
+
+    def laid(array):
+        """As Keras lays the arrays of a batch."""
+        layout = keras.distribution.distribution().get_data_layout(array.shape)
+        return jax.make_array_from_process_local_data(
+            layout.backend_layout, array
+        )
+
     with spread(devices):
         model = RECIPE.build("sl", data)
         trainer = loop._compiled(model, RECIPE, data, 0, 6)
@@ -68,8 +86,35 @@ def step_of_fit(data, devices: int) -> dict:
         )
         state = tuple([v.value for v in group] for group in groups)
         step = jax.jit(trainer.train_step)
-        lowered = step.lower(state, (order, data.y_train[order]))
+        batch = jax.tree.map(laid, (trainer.batch(order), data.y_train[order]))
+        lowered = step.lower(state, batch)
         return read(lowered.compile().as_text())
+
+
+def cut(data) -> dict:
+    """A run with each large kernel in four parts, twice."""
+    mesh = keras.distribution.DeviceMesh((2, 4), ("batch", "model"))
+    layouts = keras.distribution.LayoutMap(mesh)
+    for pattern, axes in CUT.items():
+        layouts[pattern] = axes
+    keras.distribution.set_distribution(
+        keras.distribution.ModelParallel(
+            layout_map=layouts, batch_dim_name="batch"
+        )
+    )
+    model = RECIPE.build("sl", data)
+    before = logits(model, data)
+    found = run(data, model, scan=True)
+    keras.distribution.set_distribution(None)
+    parts = {
+        v.path: v.value.size // v.value.addressable_shards[0].data.size
+        for v in model.trainable_variables
+    }
+    return found | {"logits": before, "parts": parts}
+
+
+def logits(model, data) -> list:
+    return keras.ops.convert_to_numpy(model(data.x_test)).tolist()
 
 
 def read(text: str) -> dict:
@@ -85,7 +130,9 @@ def read(text: str) -> dict:
 
 def main(folder: Path) -> None:
     data = few_digits(192)
-    one = run(data, scan=True)
+    model = RECIPE.build("sl", data)
+    before = logits(model, data)
+    one = run(data, model, scan=True) | {"logits": before}
     options = {"folder": folder, "scan": True}
     first = run(data, devices=8, report=stop_after(1), **options)
     rest = run(data, devices=3, **options)
@@ -93,6 +140,7 @@ def main(folder: Path) -> None:
     keras.distribution.set_distribution(keras.distribution.DataParallel())
     ambient = run(data, scan=False)
     keras.distribution.set_distribution(None)
+    file = load_data("arrays", mapped.write(folder / "digits", data))
     found = {
         "devices": keras.distribution.list_devices(),
         "one": one,
@@ -100,6 +148,9 @@ def main(folder: Path) -> None:
         "scan 3": rest,
         "fit 3": fit,
         "fit 8": ambient | {"step": step_of_fit(data, 8)},
+        "file 8": run(file, devices=8) | {"step": step_of_fit(file, 8)},
+        "cut 2 x 4": cut(data),
+        "file 3": run(file, devices=3),
     }
     (folder / "found.json").write_text(json.dumps(found))
 

@@ -1,15 +1,19 @@
-"""Run by test_devices.py as several processes: an epoch a second.
+"""Run by test_launch.py as several processes: an epoch a second.
 
-python tests/many_processes.py FOLDER
+python tests/many_processes.py FOLDER [DATA]
+
+DATA is a folder of arrays: then a process writes what it read of them.
 """
 
 import dataclasses
 import json
+import os
 import sys
 import time
 from pathlib import Path
 
 import keras
+import mapped
 from many_devices import RECIPE
 from test_train import few_digits
 
@@ -20,9 +24,11 @@ from vitsd_helpers.training.processes import first_process, initialize
 SLOW = dataclasses.replace(RECIPE, epochs=4)
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, arrays: Path | None = None) -> None:
     together = initialize()
     data = few_digits(192)
+    if arrays:
+        data, *reads = mapped.counted(arrays)
 
     def report(line: str) -> None:
         print(line, flush=True)
@@ -32,9 +38,12 @@ def main(folder: Path) -> None:
         SLOW.build("sl", data),
         data,
         SLOW,
-        folder=folder if together else None,
+        folder=folder if together and not arrays else None,
         report=report,
     )
+    if arrays:
+        number = os.environ["VITSD_PROCESS"]
+        (folder / f"reads-{number}.json").write_text(json.dumps(reads))
     judged = evaluate(run.model, data, "test", 32)
     if first_process():
         record = run.record | {
@@ -47,4 +56,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(*map(Path, sys.argv[1:]))

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from test_train import data, fit, quiet, tiny  # noqa: F401
 
+from vitsd_helpers.training import devices
+
 HERE = Path(__file__).parent
 on_jax = pytest.mark.skipif(
     keras.backend.backend() != "jax", reason="several devices need JAX"
@@ -39,7 +41,9 @@ def found(tmp_path_factory) -> dict:
 
 
 @on_jax
-@pytest.mark.parametrize("way", ["scan 3", "fit 3", "fit 8"])
+@pytest.mark.parametrize(
+    "way", ["scan 3", "fit 3", "fit 8", "file 3", "file 8", "cut 2 x 4"]
+)
 def test_the_run_is_that_of_one_device(found, way):
     """Of "scan 3" the first epoch ran on eight devices."""
     one, other = found["one"], found[way]
@@ -59,7 +63,7 @@ def test_steps_are_those_of_one_device(found):
 
 
 @on_jax
-@pytest.mark.parametrize("way", ["scan 8", "fit 8"])
+@pytest.mark.parametrize("way", ["scan 8", "fit 8", "file 8"])
 def test_each_device_has_its_share_of_the_batch(found, way):
     """Of 64 images 8, and gradients are added up in one all-reduce."""
     step = found[way]["step"]
@@ -73,6 +77,36 @@ def test_a_batch_that_does_not_divide_is_padded(found):
     step = found["scan 3"]["step"]
     assert 22 in step["images"] and step["images"][-1] < 64
     assert step["reduces"] >= 1
+
+
+@on_jax
+def test_a_cut_model_is_that_of_one_device(found):
+    """In its logits and in each step; and it stays cut in training."""
+    one, other = found["one"], found["cut 2 x 4"]
+    np.testing.assert_allclose(other["logits"], one["logits"], atol=1e-5)
+    np.testing.assert_allclose(other["losses"], one["losses"], rtol=1e-4)
+    cut = {path for path, count in other["parts"].items() if count > 1}
+    assert {other["parts"][path] for path in cut} == {4}
+    inside = {path.removeprefix("block0_") for path in cut}
+    assert inside == {
+        "attention/qkv/kernel",
+        "attention/output/kernel",
+        "mlp1/kernel",
+        "mlp1/bias",
+        "mlp2/kernel",
+    }
+    assert other["devices"] == 8
+
+
+@on_jax
+def test_a_model_cut_over_processes_is_refused(data, monkeypatch):  # noqa: F811
+    layouts = keras.distribution.LayoutMap(
+        keras.distribution.DeviceMesh((1, 1), ("batch", "model"))
+    )
+    found = keras.distribution.ModelParallel(layout_map=layouts)
+    monkeypatch.setattr(devices, "process_count", lambda: 2)
+    with found.scope(), pytest.raises(ValueError, match="on 2 processes"):
+        fit(tiny(), "sl", data, report=quiet)
 
 
 @on_jax

@@ -11,11 +11,14 @@ from pathlib import Path
 
 import keras
 import launch
+import mapped
 import numpy as np
 import pytest
 from test_devices import environment
+from test_train import few_digits
 
 from vitsd_helpers.training import processes
+from vitsd_helpers.training.loop import epoch_order
 
 HERE = Path(__file__).parent
 #: Seconds in which the others must be stopped.
@@ -166,26 +169,57 @@ def interrupted(folder: Path, number: int) -> subprocess.Popen:
     return launched(words, environment(2))
 
 
-@pytest.mark.slow
-@on_jax
-@in_linux
-def test_two_processes_are_as_one_and_go_on_when_one_was_lost(tmp_path):
-    alone = [sys.executable, HERE / "many_processes.py", tmp_path]
-    subprocess.run(alone, check=True, env=environment(1))
-    again = interrupted(tmp_path, signal.SIGKILL)
-    said, _ = again.communicate(timeout=600)
-    assert again.returncode == 0, said
-    assert "\n1/4 " not in f"\n{said}" and "4/4 " in said
-    assert "on each of 4 devices" in said
-    one, other = (
-        json.loads((tmp_path / f"{name}.json").read_text())
-        for name in ("alone", "together")
-    )
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory) -> dict:
+    """What one process gives."""
+    folder = tmp_path_factory.mktemp("alone")
+    words = [sys.executable, HERE / "many_processes.py", folder]
+    subprocess.run(words, check=True, env=environment(1))
+    return json.loads((folder / "alone.json").read_text())
+
+
+def check_as_one(one: dict, folder: Path) -> None:
+    """Two processes gave what one did."""
+    other = json.loads((folder / "together.json").read_text())
     assert len(other["all"]) == other["devices"] == 4
     for name, values in one["epochs"].items():
         np.testing.assert_allclose(other["epochs"][name], values, rtol=1e-5)
     assert other["tested"] == one["tested"]
     assert other["predictions"] == other["tested"]
+
+
+@pytest.mark.slow
+@on_jax
+@in_linux
+def test_two_processes_are_as_one_and_go_on_when_one_was_lost(tmp_path, alone):
+    again = interrupted(tmp_path, signal.SIGKILL)
+    said, _ = again.communicate(timeout=600)
+    assert again.returncode == 0, said
+    assert "\n1/4 " not in f"\n{said}" and "4/4 " in said
+    assert "on each of 4 devices" in said
+    check_as_one(alone, tmp_path)
+
+
+@pytest.mark.slow
+@on_jax
+def test_each_process_reads_its_part_of_a_file(tmp_path, alone):
+    """Of each batch of 64 a half, and of the last one of the test, too."""
+    arrays = mapped.write(tmp_path / "digits", few_digits(192))
+    words = [sys.executable, HERE / "many_processes.py", tmp_path, arrays]
+    both = launched(words, environment(2))
+    said, _ = both.communicate(timeout=600)
+    assert both.returncode == 0, said
+    check_as_one(alone, tmp_path)
+    orders = [epoch_order(192, 64, 0, epoch, 3) for epoch in range(4)]
+    steps = np.concatenate(orders).reshape(-1, 2, 32)
+    for process in range(2):
+        file = tmp_path / f"reads-{process}.json"
+        trained, tested = json.loads(file.read_text())
+        assert trained[-len(steps) :] == steps[:, process].tolist()
+        assert {len(indices) for indices in trained} == {32}
+        # 50 images, filled up to 52 with the last.
+        padded = [*range(50), 49, 49]
+        assert tested == [padded[process * 26 :][:26]]
 
 
 @pytest.mark.heavy

@@ -6,11 +6,13 @@ Everything comes back as `ImageData`: uint8 images (N, H, W, C) on the scale
 
 import hashlib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
+from .readers.arrays import read_arrays
 from .readers.pictures import (
     PICTURE_SUFFIXES,
     read_folder,
@@ -26,10 +28,17 @@ __all__ = [
     "read_picture",
 ]
 
+#: Bytes of images that are looked at together: they may lie in a file.
+PIECE = 2**26
+
 
 @dataclass(frozen=True)
 class ImageData:
-    """A data set: uint8 images (N, H, W, C), integer labels (N,)."""
+    """A data set: uint8 images (N, H, W, C), integer labels (N,).
+
+    Images may be `numpy.memmap`s: these are never read whole. A training
+    reads the images of each step.
+    """
 
     x_train: np.ndarray
     y_train: np.ndarray
@@ -46,10 +55,14 @@ class ImageData:
     def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation of each channel, training images."""
         values = np.arange(256)
+        counts = np.zeros((self.x_train.shape[-1], 256), int)
+        for images in _pieces(self.x_train):
+            for channel, count in enumerate(counts):
+                pixels = images[..., channel].ravel()
+                count += np.bincount(pixels, minlength=256)
         mean, std = [], []
-        for channel in range(self.x_train.shape[-1]):
-            pixels = self.x_train[..., channel].ravel()
-            share = np.bincount(pixels, minlength=256) / pixels.size
+        for count in counts:
+            share = count / count.sum()
             centre = float(share @ values)
             mean.append(centre)
             std.append(float(share @ (values - centre) ** 2) ** 0.5)
@@ -61,7 +74,8 @@ class ImageData:
         digest = hashlib.md5(usedforsecurity=False)
         for images in (self.x_train, self.x_val, self.x_test):
             if images is not None:
-                digest.update(np.ascontiguousarray(images))
+                for piece in _pieces(images):
+                    digest.update(np.ascontiguousarray(piece))
         for labels in (self.y_train, self.y_val, self.y_test):
             if labels is not None:
                 digest.update(np.ascontiguousarray(labels, "int64"))
@@ -71,6 +85,12 @@ class ImageData:
     def tested(self) -> str:
         """What a run is tested on: "test", or "val" if there is no test."""
         return "test" if len(self.x_test) or self.x_val is None else "val"
+
+    @property
+    def mapped(self) -> bool:
+        """Whether images to train or to test on stay in a file."""
+        parts = (self.x_train, getattr(self, f"x_{self.tested}"))
+        return any(isinstance(images, np.memmap) for images in parts)
 
     def split(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Images and labels of "train", "val" or "test".
@@ -108,11 +128,17 @@ def load_data(
             the official Python files, 50,000 train and 10,000 test;
             "folder", your own pictures, `data_dir/<class>/<picture>`, or
             `data_dir/<part>/<class>/<picture>` where the parts "train",
-            "test" and, if you like, "val" are split already.
+            "test" and, if you like, "val" are split already; "arrays",
+            images that need not fit into memory, in files of NumPy's:
+            `data_dir` holds `x_train.npy` and `x_test.npy`, uint8
+            (N, H, W, C), `y_train.npy` and `y_test.npy`, (N,), and
+            `classes.txt`, a name a line; if you like `x_val.npy` and
+            `y_val.npy`, too.
         data_dir: for "cifar100", a folder with the official files or with
             their folder `cifar-100-python`; without it `$VITSD_DATA_DIR` is
             searched, then the archive is downloaded once into Keras's
-            cache. For "folder", the folder of classes.
+            cache. For "folder", the folder of classes; for "arrays", that
+            of the files.
         image_size: for "folder", pixels on a side after a central square
             crop and a resize.
         channels: for "folder", 3 for RGB or 1 for grey.
@@ -121,13 +147,15 @@ def load_data(
         seed: for "folder", of the split.
 
     Returns:
-        `ImageData`, named as here; "folder" as the folder is.
+        `ImageData`, named as here; "folder" and "arrays" as the folder is.
+        The images of "arrays" stay in their files, mapped into memory.
 
     Raises:
         ValueError: for an unknown name; a CIFAR-100 file that is not the
             official one (checked by size and MD5 before it is unpickled);
             broken pictures (all of them named), a class with fewer than two,
-            or parts that differ in their classes.
+            or parts that differ in their classes; an array of another
+            shape or type, or a label that is no class.
         FileNotFoundError: if `data_dir`, or a file in it, does not exist.
     """
     if name == "digits":
@@ -139,8 +167,11 @@ def load_data(
     if name == "folder":
         size = (image_size, channels)
         return ImageData(*read_folder(data_dir, *size, test_fraction, seed))
+    if name == "arrays":
+        return ImageData(*read_arrays(data_dir))
     raise ValueError(
-        f"unknown data set {name!r}: choose 'digits', 'cifar100' or 'folder'."
+        f"unknown data set {name!r}: choose 'digits', 'cifar100', 'folder' "
+        "or 'arrays'."
     )
 
 
@@ -162,6 +193,13 @@ def load_photo(name: str = "china.jpg", size: int = 72) -> np.ndarray:
             f"unknown photograph {name!r}: choose 'china.jpg' or 'flower.jpg'."
         )
     return square(Image.fromarray(load_sample_image(name)), size)
+
+
+def _pieces(images: np.ndarray) -> Iterator[np.ndarray]:
+    """Images (N, ...), some at a time."""
+    rows = max(1, PIECE // max(1, images[:1].nbytes))
+    for start in range(0, len(images), rows):
+        yield np.asarray(images[start : start + rows])
 
 
 def _digits() -> ImageData:

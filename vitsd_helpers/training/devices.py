@@ -4,6 +4,7 @@ A step is one program for all devices. It is given the indices of the whole
 batch; `split` cuts what follows from them into a part for each device, and
 XLA adds up the gradients. Random numbers belong to the step and to the place
 in the batch, so a run has the same losses on any number of devices.
+Weights are copied, or cut as the layout map of a `ModelParallel` says.
 
 XLA pads a batch that does not divide and masks what it adds; its devices
 then exchange more than gradients, so a batch that divides is faster. Keras's
@@ -15,6 +16,9 @@ import copy
 from collections.abc import Iterable, Iterator
 
 import keras
+import numpy as np
+
+from .processes import process_count
 
 
 @contextlib.contextmanager
@@ -31,7 +35,7 @@ def spread(devices: int | None = None) -> Iterator[int]:
     Raises:
         RuntimeError: for several devices on another backend than JAX.
         ValueError: if there are not so many, or `set_distribution` says
-            another number.
+            another number, or `ModelParallel` to several processes.
     """
     found = keras.distribution.distribution()
     if found is None and devices in (None, 1):
@@ -45,6 +49,13 @@ def spread(devices: int | None = None) -> Iterator[int]:
             "it; leave out devices, and take back set_distribution."
         )
     if found is not None:
+        cut = isinstance(found, keras.distribution.ModelParallel)
+        if cut and process_count() > 1:
+            raise ValueError(
+                f"ModelParallel on {process_count()} processes: none has "
+                "whole weights to write a checkpoint of. Take the devices of "
+                "one process, or DataParallel."
+            )
         count = found.device_mesh.devices.size
         if devices not in (None, count):
             raise ValueError(
@@ -64,11 +75,14 @@ def spread(devices: int | None = None) -> Iterator[int]:
         found = keras.distribution.DataParallel(
             devices=names[:devices], auto_shard_dataset=False
         )
-    # Each device is told all indices: `split` does what is left.
+    # Each device is told all indices: `split` does what is left. Images of a
+    # file come in parts.
     found = copy.copy(found)
     found.auto_shard_dataset = False
-    mesh = found.device_mesh
-    found.get_data_layout = lambda shape: _layout(mesh, None, len(shape))
+    mesh, rows = found.device_mesh, found.batch_dim_name
+    found.get_data_layout = lambda shape: _layout(
+        mesh, rows if len(shape) > 1 else None, len(shape)
+    )
     with found.scope():
         yield int(mesh.devices.size)
 
@@ -106,6 +120,26 @@ def parts() -> int:
         return 1
     mesh = found.device_mesh
     return mesh.shape[mesh.axis_names.index(found.batch_dim_name)]
+
+
+def own(indices: np.ndarray) -> np.ndarray:
+    """Which of a batch (B,) the devices of this process have.
+
+    Keras makes one array of what all processes then give. A batch that does
+    not divide is filled up with its last index.
+    """
+    found = keras.distribution.distribution()
+    if found is None:
+        return indices
+    missing = -len(indices) % parts()
+    indices = np.pad(indices, (0, missing), mode="edge")
+    layout = _layout(found.device_mesh, found.batch_dim_name, 1)
+    places = layout.backend_layout.addressable_devices_indices_map(
+        indices.shape
+    )
+    # Devices that share a part are given it once.
+    starts = {rows.indices(len(indices))[:2] for (rows,) in places.values()}
+    return np.concatenate([indices[slice(*s)] for s in sorted(starts)])
 
 
 def _layout(mesh, rows, rank: int):

@@ -128,6 +128,8 @@ def train(
             Keras's will do. It is trained in place, in its own precision.
         data: trains on `x_train`; `x_test`, or without it `x_val`, is
             looked at after the last epoch only. `recipe.load()` gives it.
+            `numpy.memmap`s stay in their files: each step reads its images,
+            on several machines each process those of its devices.
         recipe: says how to train.
         name: of the record and the checkpoints; without it the recipe's,
             the model's and the seed.
@@ -138,11 +140,12 @@ def train(
             last whole epoch. Without a folder nothing is kept.
         scan: run each epoch as one compiled function, on JAX only; see
             `scan.EpochScan`. The losses are those of `fit`. None: on JAX if
-            the recipe asks for XLA.
+            the recipe asks for XLA and the images are not in a file.
         devices: spread the run over the first so many, on JAX only; see
             `devices.spread`. The losses are those of one device, and a run
             goes on from its checkpoints on any number of them. None: as
-            `keras.distribution.set_distribution` says, or one.
+            `keras.distribution.set_distribution` says, or one. It may say
+            `ModelParallel`, in one process, and the weights stay cut so.
         report: is given a line after every epoch. Without it the line is
             printed, and there are signs of life; see `Progress`.
 
@@ -156,8 +159,9 @@ def train(
             model does not take the data's images or does not give logits
             of its classes; if its precision is not the recipe's; if the
             folder holds another run of that name, or one that began with
-            other weights; if there are not so many devices; if machines do
-            not share the folder.
+            other weights; if there are not so many devices, or weights cut
+            over several processes; if machines do not share the folder; for
+            `scan` of images in a file.
         RuntimeError: for `scan` or several devices on another backend than
             JAX.
         FloatingPointError: if the loss is not finite; the checkpoints of
@@ -181,6 +185,7 @@ def _train(
             f"{epoch_size} training images are fewer than the batch of "
             f"{recipe.batch_size}: take a smaller batch."
         )
+    scan = _scans(scan, data, recipe)
     keras.utils.set_random_seed(seed)
     lay(model.variables)
     if not first_process():
@@ -220,11 +225,10 @@ def _train(
             )
         try:
             if done < recipe.epochs:
-                batches = _Epochs(data.y_train, recipe.batch_size, seed, steps)
+                batches = _Epochs(
+                    trainer, data.y_train, recipe.batch_size, seed, steps
+                )
                 keeper = _Keeper(recipe, batches, state, checkpoints, bar)
-                if scan is None:
-                    on_jax = keras.backend.backend() == "jax"
-                    scan = on_jax and recipe.jit_compile
                 run = _run_scanned if scan else _run_steps
                 run(trainer, batches, keeper, done, recipe.epochs)
         except KeyboardInterrupt:
@@ -250,6 +254,24 @@ def _train(
         },
     )
     return Run(trainer, record, model.class_names, predictions)
+
+
+def _scans(scan: bool | None, data: ImageData, recipe: Recipe) -> bool:
+    """Whether to run each epoch as one function; `scan` is what was asked.
+
+    Raises:
+        ValueError: if the images are in a file.
+    """
+    if scan and data.mapped:
+        raise ValueError(
+            f"scan=True, and the images of {data.name!r} are in a file: a "
+            "compiled epoch would need them all on the device. Leave out "
+            "scan, and each step is given its images."
+        )
+    if scan is None:
+        on_jax = keras.backend.backend() == "jax"
+        return on_jax and recipe.jit_compile and not data.mapped
+    return scan
 
 
 def check_model(model: keras.Model, data: ImageData, recipe: Recipe) -> None:
@@ -385,7 +407,7 @@ def _compiled(model, recipe, data, seed, steps) -> Trainer:
         metrics=metrics,
         jit_compile=True if wanted else "auto",
     )
-    trainer(np.zeros(parts(), "int32"))
+    trainer(trainer.blank(parts()))
     trainer.optimizer.build(trainer.trainable_variables)
     return trainer
 
@@ -423,9 +445,12 @@ class _Epochs(keras.utils.PyDataset):
     the batch that it builds the model with.
     """
 
-    def __init__(self, labels, batch_size: int, seed: int, steps: int):
+    def __init__(
+        self, trainer, labels, batch_size: int, seed: int, steps: int
+    ):
         super().__init__()
-        self.labels, self.batch_size = labels, batch_size
+        self.trainer, self.labels = trainer, labels
+        self.batch_size = batch_size
         self.seed, self.steps = seed, steps
         self.start(0)
 
@@ -440,7 +465,24 @@ class _Epochs(keras.utils.PyDataset):
     def __getitem__(self, step):
         start = step * self.batch_size
         indices = self.order[start : start + self.batch_size]
-        return indices, self.labels[indices]
+        return self.trainer.batch(indices), self.labels[indices]
+
+
+class _Tested(keras.utils.PyDataset):
+    """Batches of the images that a run is tested on."""
+
+    def __init__(self, trainer, indices, batch_size: int):
+        super().__init__()
+        self.trainer, self.indices = trainer, indices
+        self.batch_size = batch_size
+
+    def __len__(self):
+        return -(-len(self.indices) // self.batch_size)
+
+    def __getitem__(self, step):
+        start = step * self.batch_size
+        indices = self.indices[start : start + self.batch_size]
+        return (self.trainer.batch(indices),)
 
 
 class _Keeper(keras.callbacks.Callback):
@@ -556,7 +598,8 @@ def _test(trainer, recipe, data) -> tuple[dict, dict]:
     indices = np.arange(count, count + len(images), dtype="int32")
     if recipe.ema:
         trainer.optimizer.finalize_variable_values(trainer.trainable_variables)
-    outputs = trainer.predict(indices, batch_size=recipe.batch_size, verbose=0)
+    batches = _Tested(trainer, indices, recipe.batch_size)
+    outputs = trainer.predict(batches, verbose=0)
     return score(outputs["logits"], labels)
 
 

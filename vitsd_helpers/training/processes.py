@@ -24,6 +24,13 @@ def first_process() -> bool:
     return jax.process_index() == 0
 
 
+def process_count() -> int:
+    """How many processes train together, on JAX."""
+    import jax
+
+    return jax.process_count()
+
+
 def initialize() -> bool:
     """Join this process to the others of its run, on one machine or many.
 

@@ -21,10 +21,17 @@ def hold_out(data: ImageData, count: int, seed: int = 0) -> ImageData:
         `data.x_train`. It has no test images.
 
     Raises:
-        ValueError: if `count` leaves some class with nothing on one side.
+        ValueError: if `count` leaves some class with nothing on one side;
+            if the images are in a file.
     """
     from sklearn.model_selection import train_test_split
 
+    if data.mapped:
+        raise ValueError(
+            f"the images of {data.name!r} are in a file, and drawing some "
+            "would read them all: write those to choose by as x_val.npy and "
+            "y_val.npy, and fewer to train on as another x_train.npy."
+        )
     classes = len(np.unique(data.y_train))
     problem = (
         f"count={count} of {len(data.y_train)} training images does not "
@@ -63,7 +70,7 @@ def subset(data: ImageData, count: int, seed: int = 0) -> ImageData:
 
     Raises:
         ValueError: if `count` leaves some class without an image, or is
-            larger than what there is.
+            larger than what there is; if the images are in a file.
     """
     if count == len(data.y_train):
         return data

@@ -2,7 +2,7 @@
 
 The images stay on the device as bytes. A step is given indices; it fetches
 its images, augments and mixes them, and learns, all in one compiled
-function.
+function. Images in a file are read by index and given to the same step.
 """
 
 import keras
@@ -11,7 +11,7 @@ from keras import ops
 
 from ..data import ImageData
 from . import augment
-from .devices import gather, split
+from .devices import gather, own, split
 from .patch_dropout import PatchDropout
 from .recipes import Recipe
 
@@ -19,9 +19,9 @@ from .recipes import Recipe
 class Trainer(keras.Model):
     """A model that is fed indices of images and learns from augmented ones.
 
-    Call with indices (B,) into the training images followed by those that
-    it is tested on; returns a dictionary of logits and targets, both
-    (B, classes).
+    Call with the `batch` of indices (B,) into the training images followed
+    by those that it is tested on; returns a dictionary of logits and
+    targets, both (B, classes).
     In training the images are augmented and mixed as the recipe says.
 
     Args:
@@ -40,9 +40,15 @@ class Trainer(keras.Model):
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.classes = len(data.class_names)
         x_test, y_test = data.split(data.tested)
-        images = np.concatenate([data.x_train, x_test])
         labels = np.concatenate([data.y_train, y_test])
-        self.images = keras.Variable(images, dtype="uint8", trainable=False)
+        self.images = self.file = None
+        if data.mapped:
+            self.file = _File(data.x_train, x_test)
+        else:
+            images = np.concatenate([data.x_train, x_test])
+            self.images = keras.Variable(
+                images, dtype="uint8", trainable=False
+            )
         self.labels = keras.Variable(labels, dtype="int32", trainable=False)
 
     @property
@@ -54,6 +60,20 @@ class Trainer(keras.Model):
             for v in (*self.variables, *self.optimizer.variables)
             if not any(v is d for d in data)
         ]
+
+    def batch(self, indices: np.ndarray):
+        """What a call takes: indices (B,), and their images from a file."""
+        if self.file is None:
+            return indices
+        return indices, self.file.read(own(indices))
+
+    def blank(self, count: int):
+        """A batch to build with: of all processes together, unread."""
+        indices = np.zeros(count, "int32")
+        if self.file is None:
+            return indices
+        shape = (count, *self.file.train.shape[1:])
+        return indices, np.zeros(shape, "uint8")
 
     def set_patch_dropout(self, wanted: bool) -> bool:
         """Have training drop tokens or not.
@@ -67,10 +87,16 @@ class Trainer(keras.Model):
             layer.active = wanted
         return new
 
-    def call(self, indices, training=False):
+    def call(self, batch, training=False):
         r = self.recipe
-        indices = split(indices)
-        images = ops.take(self.images, indices, axis=0)
+        if self.file is None:
+            indices = split(batch)
+            images = ops.take(self.images, indices, axis=0)
+        else:
+            indices, images = batch
+            # Without what fills up a batch that does not divide.
+            images = split(images[: indices.shape[0]])
+            indices = split(indices)
         images = ops.cast(images, "float32")
         labels = ops.take(self.labels, indices, axis=0)
         targets = ops.one_hot(labels, self.classes, dtype="float32")
@@ -111,3 +137,19 @@ class Trainer(keras.Model):
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         return super().compute_metrics(x, y, y_pred["logits"], sample_weight)
+
+
+class _File:
+    """Training images, then those that it is tested on: read by index."""
+
+    def __init__(self, train: np.ndarray, test: np.ndarray):
+        self.train, self.test = train, test
+
+    def read(self, indices: np.ndarray) -> np.ndarray:
+        """Images of indices (B,), in their order."""
+        count = len(self.train)
+        trained = indices < count
+        images = np.empty((len(indices), *self.train.shape[1:]), "uint8")
+        images[trained] = self.train[indices[trained]]
+        images[~trained] = self.test[indices[~trained] - count]
+        return images
