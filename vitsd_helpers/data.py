@@ -36,7 +36,7 @@ PIECE = 2**26
 class ImageData:
     """A data set: uint8 images (N, H, W, C), integer labels (N,).
 
-    Images may be `numpy.memmap`s: these are never read whole. A training
+    Images may be `numpy.memmap` arrays: these are never read whole. A training
     reads the images of each step.
     """
 

@@ -128,7 +128,7 @@ def train(
             Keras's will do. It is trained in place, in its own precision.
         data: trains on `x_train`; `x_test`, or without it `x_val`, is
             looked at after the last epoch only. `recipe.load()` gives it.
-            `numpy.memmap`s stay in their files: each step reads its images,
+            `numpy.memmap` arrays stay in files: each step reads its images,
             on several machines each process those of its devices.
         recipe: says how to train.
         name: of the record and the checkpoints; without it the recipe's,
