@@ -31,13 +31,18 @@ def environment(devices: int) -> dict[str, str]:
     }
 
 
+def answer(script: str, devices: int, file: Path) -> dict:
+    """What a script of this folder writes of so many virtual devices."""
+    words = [sys.executable, HERE / script, file.parent]
+    subprocess.run(words, check=True, env=environment(devices))
+    return json.loads(file.read_text())
+
+
 @pytest.fixture(scope="module")
 def found(tmp_path_factory) -> dict:
     """What runs on one, three and eight virtual devices gave."""
     folder = tmp_path_factory.mktemp("devices")
-    run = [sys.executable, HERE / "many_devices.py", folder]
-    subprocess.run(run, check=True, env=environment(8))
-    return json.loads((folder / "found.json").read_text())
+    return answer("many_devices.py", 8, folder / "found.json")
 
 
 @on_jax

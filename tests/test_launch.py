@@ -14,7 +14,7 @@ import launch
 import mapped
 import numpy as np
 import pytest
-from test_devices import environment
+from test_devices import answer, environment
 from test_train import few_digits
 
 from vitsd_helpers.training import processes
@@ -173,9 +173,7 @@ def interrupted(folder: Path, number: int) -> subprocess.Popen:
 def alone(tmp_path_factory) -> dict:
     """What one process gives."""
     folder = tmp_path_factory.mktemp("alone")
-    words = [sys.executable, HERE / "many_processes.py", folder]
-    subprocess.run(words, check=True, env=environment(1))
-    return json.loads((folder / "alone.json").read_text())
+    return answer("many_processes.py", 1, folder / "alone.json")
 
 
 def check_as_one(one: dict, folder: Path) -> None:

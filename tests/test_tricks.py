@@ -35,17 +35,16 @@ def recipe():
     )
 
 
-def attention(change):
+def attention(kind):
     keras.utils.set_random_seed(0)
-    layer = tricks.TrickAttention(change, HEADS, SIZE, "glorot_normal")
+    layer = kind(HEADS, SIZE, kernel_initializer="glorot_normal")
     layer.build((None, SIDE**2, 16))
     return layer
 
 
 def by_hand(layer, tokens):
     """The layer without its change, in NumPy."""
-    kernels = [np.array(p.kernel) for p in layer.projections]
-    qkv = tokens @ np.concatenate(kernels, axis=1)
+    qkv = tokens @ ops.convert_to_numpy(layer.qkv.kernel)
     shape = (len(tokens), SIDE**2, 3, HEADS, SIZE)
     query, key, value = np.moveaxis(qkv.reshape(shape), 2, 0)
     scores = np.einsum("bnhd,bmhd->bhnm", query, key) / SIZE**0.5
@@ -57,7 +56,7 @@ def finish(layer, scores, value):
     mixed = np.einsum("bhnm,bmhd->bnhd", weights, value)
     mixed = mixed.reshape(*mixed.shape[:2], -1)
     output = layer.output_projection
-    return mixed @ np.array(output.kernel)
+    return mixed @ ops.convert_to_numpy(output.kernel)
 
 
 @pytest.fixture(scope="module")
@@ -70,15 +69,16 @@ def test_names_are_those_of_the_study():
 
 
 def test_separate_matrices_are_plain_attention(tokens):
-    layer = attention("separate")
-    assert len(layer.projections) == 3
+    layer = attention(tricks.SeparateAttention)
+    shapes = [tuple(w.shape) for w in layer.trainable_variables]
+    assert shapes == [(16, 16)] * 4 + [(16,)]
     expected = finish(layer, *by_hand(layer, tokens))
     found = ops.convert_to_numpy(layer(tokens))
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_a_relative_position_is_one_number_a_distance(tokens):
-    layer = attention("relative")
+    layer = attention(tricks.RelativeAttention)
     table = np.random.default_rng(1).normal(size=((2 * SIDE - 1) ** 2, HEADS))
     layer.bias.assign(table)
     scores, value = by_hand(layer, tokens)
@@ -93,7 +93,7 @@ def test_a_relative_position_is_one_number_a_distance(tokens):
 
 def test_turned_products_know_the_distance_alone():
     """The same pair of contents, elsewhere: the same product."""
-    layer = attention("rotary")
+    layer = attention(tricks.RotaryAttention)
     rng = np.random.default_rng(2)
     one, other = rng.normal(size=(2, 1, 1, HEADS, SIZE)).astype("f4")
     everywhere = (1, SIDE**2, HEADS, SIZE)

@@ -6,7 +6,6 @@ The directive ``{bench} PART`` shows one part of every record in
 "kernels" or "origin". Without a record it says how to make one.
 """
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import matplotlib.pyplot as plt
 from docutils import nodes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
-from records import RecordsDirective
+from records import RecordsDirective, chart
 from sphinx.util.docutils import SphinxDirective
 
 from vitsd_helpers.display.plots import (
@@ -152,17 +151,9 @@ class BenchDirective(SphinxDirective):
                 figure, alt = draw_growth(record)
             else:
                 figure, alt = draw_rates(record, name)
-            image = self.save(figure, f"{path.stem}-{name}.png", alt)
+            place = f"bench/{path.stem}-{name}.png"
+            image = chart(self.env, place, figure, alt)
         return [image, RecordsDirective.table(rows)]
-
-    def save(self, figure: Figure, name: str, alt: str) -> nodes.image:
-        """Write a figure beside the doctrees; Sphinx takes it from there."""
-        path = Path(self.env.doctreedir) / "bench" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path)
-        plt.close(figure)
-        uri = Path(os.path.relpath(path, self.env.srcdir)).as_posix()
-        return nodes.image(uri=f"/{uri}", alt=alt, classes=["chart"])
 
     @staticmethod
     def goals(record: dict) -> list:

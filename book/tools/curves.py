@@ -9,16 +9,13 @@ our recipes at this number of images has it.
 """
 
 import json
-import os
 import re
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cache
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 from docutils import nodes
-from records import FOLDER, RecordsDirective, folded
+from records import FOLDER, RecordsDirective, chart, folded
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 from vitsd_helpers.display import plots
@@ -29,7 +26,7 @@ from vitsd_helpers.training.recipes import get_recipe
 #: Title of each curve by its records' variant.
 CURVES = {
     "pretrained": "Pretrained features",
-    "cnn": "Small CNN",
+    "cnn": "CNN",
     "sl": "SL-ViT",
     "vit": "ViT",
 }
@@ -278,23 +275,16 @@ def draw(budget: dict):
     """The chart of a budget, and its alt text."""
     figure, axis = plots.panels(height=3.6)
     said = []
-    for row, curve in enumerate(budget["curves"], 1):
+    for curve in budget["curves"]:
         sizes = [point["images"] for point in curve["points"]]
         means = [point["mean"] for point in curve["points"]]
         bars = [point["half"] or 0 for point in curve["points"]]
         look = LOOKS[curve["key"]]
         axis.errorbar(sizes, means, bars, capsize=3, **look)
-        # Some begin and end close together: the corner is free.
-        axis.annotate(
-            curve["title"],
-            (0.98, 0.03),
-            (0, 15 * (len(budget["curves"]) - row)),
-            xycoords="axes fraction",
-            textcoords="offset points",
-            ha="right",
-            color=look["color"],
-        )
         said.append(f"{curve['title']} {means[0]:.1f} to {means[-1]:.1f} %")
+    # Some begin and end close together: this corner is free.
+    looks = {curve["title"]: LOOKS[curve["key"]] for curve in budget["curves"]}
+    plots.write_names(axis, looks, 0.98, 0.32, ha="right")
     axis.set(xscale="log", xlabel="images", ylabel="test top-1 %")
     axis.set_xticks(
         ticks := [int(n) for n in budget["advice"]], [f"{n:,}" for n in ticks]
@@ -318,12 +308,7 @@ class CurvesDirective(SphinxDirective):
         with plt.rc_context():
             plots.set_style()
             figure, alt = draw(found["budgets"][0])
-        path = Path(self.env.doctreedir) / "curves" / STILL
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path)
-        plt.close(figure)
-        uri = Path(os.path.relpath(path, self.env.srcdir)).as_posix()
-        image = nodes.image(uri=f"/{uri}", alt=alt, classes=["chart"])
+            image = chart(self.env, f"curves/{STILL}", figure, alt)
         text = json.dumps(found, ensure_ascii=False).replace("<", "\\u003c")
         data = (
             '<script type="application/json" id="live-curves-data">'
@@ -371,8 +356,10 @@ class PointRole(SphinxRole):
             return [problem], [message]
         return [self.node(text)], []
 
-    #: What holds the text.
-    node: Callable[[str], nodes.Node] = nodes.Text
+    @staticmethod
+    def node(text: str) -> nodes.Node:
+        """What holds the text."""
+        return nodes.Text(text)
 
 
 class ExpectRole(PointRole):
@@ -415,7 +402,10 @@ class HowRole(PointRole):
 class CommandRole(PointRole):
     """``{made-by}`CURVE N` ``: what makes one such run."""
 
-    node = staticmethod(lambda text: nodes.literal(text, text))
+    @staticmethod
+    def node(text: str) -> nodes.Node:
+        """As code."""
+        return nodes.literal(text, text)
 
     @staticmethod
     def say(curve: str, images: str) -> str:
@@ -430,7 +420,7 @@ class TrainRole(PointRole):
     @staticmethod
     def say(images: str) -> str:
         """Such as "from scratch: SL-ViT"."""
-        return advise(int(images))[0].replace("Small CNN", "small CNN")
+        return advise(int(images))[0]
 
 
 def setup(app):

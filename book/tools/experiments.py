@@ -102,7 +102,7 @@ STUDIES = {
     "prices": sorted(
         [
             *grid(["ladder-8-bf16"], ["spt", "lsa", "vit_norm", *TRICKS]),
-            *grid([name for name in RECIPES if "price-" in name], ["vit"]),
+            *grid([r for r in RECIPES if r.startswith("price-")], ["vit"]),
         ],
         key=lambda run: run[2],
     ),

@@ -4,13 +4,11 @@ The directive ``{overview} RECIPES`` makes a sentence and a chart of the
 records of these recipes: a row for each, sorted, a mark for each model.
 """
 
-import os
-from pathlib import Path
-
 import matplotlib.pyplot as plt
 from curves import CURVES, LOOKS, Point, read, summary
 from docutils import nodes
 from matplotlib.figure import Figure
+from records import chart
 from sphinx.util.docutils import SphinxDirective
 
 from vitsd_helpers.display import plots
@@ -90,17 +88,8 @@ def draw(rows: list[Row]) -> tuple[Figure, str]:
     axis.set_yticks(range(len(rows)), [title(row) for row in rows])
     axis.set(xlabel="test top-1 %", ylim=(len(rows) - 0.5, -0.5))
     axis.set_xlim(left=0)
-    shown = [name for name in CURVES if name in named]
-    for line, name in enumerate(shown):
-        axis.annotate(
-            CURVES[name],
-            (0.02, 0.97),
-            (0, -1.25 * plt.rcParams["font.size"] * line),
-            xycoords="axes fraction",
-            textcoords="offset points",
-            va="top",
-            color=LOOKS[name]["color"],
-        )
+    looks = {CURVES[name]: LOOKS[name] for name in CURVES if name in named}
+    plots.write_names(axis, looks, 0.02)
     return figure, f"Test top-1, sorted. {'; '.join(said)}."
 
 
@@ -121,12 +110,7 @@ class OverviewDirective(SphinxDirective):
         with plt.rc_context():
             plots.set_style()
             figure, alt = draw(rows)
-        path = Path(self.env.doctreedir) / "records" / "overview.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path)
-        plt.close(figure)
-        uri = Path(os.path.relpath(path, self.env.srcdir)).as_posix()
-        image = nodes.image(uri=f"/{uri}", alt=alt, classes=["chart"])
+            image = chart(self.env, "records/overview.png", figure, alt)
         return [nodes.paragraph(text=sentence(rows)), image]
 
 

@@ -10,14 +10,18 @@ planned and have no record yet.
 """
 
 import json
+import os
 import re
 from itertools import groupby
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 from docutils import nodes
 from experiments import STUDIES, TRICKS
+from matplotlib.figure import Figure
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
+from vitsd_helpers.display.tables import format_number
 from vitsd_helpers.evidence.records import record_name
 from vitsd_helpers.evidence.statistics import standard_error, summarize
 from vitsd_helpers.training.recipes import BASELINES, VARIANTS
@@ -90,7 +94,7 @@ class RecordRole(SphinxRole):
             value = lookup(load(name), key)
             if spec == ["min"]:
                 value, spec = value / 60, [".0f"]
-            text = format(value, spec[0] if spec else "").replace("%", " %")
+            text = format_number(value, spec[0] if spec else "")
         except ValueError as error:
             message = self.inliner.reporter.error(
                 f"record: {error}", line=self.lineno
@@ -198,6 +202,23 @@ class RecordsDirective(SphinxDirective):
             (body if index else head).append(row)
         group += [head, body]
         return nodes.table("", group)
+
+
+def chart(env, name: str, figure: Figure, alt: str) -> nodes.image:
+    """A figure as a picture of the page, written beside the doctrees.
+
+    Args:
+        env: Sphinx's environment.
+        name: of the file, with a folder of its own.
+        figure: it is closed.
+        alt: what it says to those who do not see it.
+    """
+    path = Path(env.doctreedir) / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+    plt.close(figure)
+    uri = Path(os.path.relpath(path, env.srcdir)).as_posix()
+    return nodes.image(uri=f"/{uri}", alt=alt, classes=["chart"])
 
 
 class WaitingDirective(SphinxDirective):

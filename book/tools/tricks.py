@@ -15,91 +15,81 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from vitsd_helpers.attention import LocalitySelfAttention
 from vitsd_helpers.data import ImageData
 from vitsd_helpers.dense import TokenDense
 from vitsd_helpers.training.recipes import Recipe
 
 
-class TrickAttention(layers.Layer):
-    """Plain self-attention with one change.
+class PlainAttention(LocalitySelfAttention):
+    """Self-attention with neither mask nor temperature, step by step.
 
-    Call with tokens (B, N, width) of a square of patches; returns the same
-    shape. It computes as `LocalitySelfAttention` does in half precision on
-    a CPU, by plain products, so that seconds can be compared.
-
-    Args:
-        change: "relative": a learned number for each head and each distance
-            of two tokens is added to their score (Liu et al. 2021, Swin,
-            eq. 4). "rotary": queries and keys are turned by angles that
-            grow with row and column, so that a product knows the distance
-            (Heo et al. 2024, axial). "separate": a matrix each for
-            queries, keys and values, which Muon then sees one by one.
-        num_heads, key_dim: as in `LocalitySelfAttention`.
-        kernel_initializer: of all matrices.
+    No fused kernel takes what is added below; where the study runs, in half
+    precision on a CPU, the ViT's own attention goes step by step, too.
     """
 
-    def __init__(self, change, num_heads, key_dim, kernel_initializer, **rest):
-        super().__init__(**rest)
-        self.change = change
-        self.num_heads, self.key_dim = num_heads, key_dim
-        self.kernel_initializer = kernel_initializer
+    def __init__(self, num_heads, key_dim, **rest):
+        super().__init__(
+            num_heads,
+            key_dim,
+            diagonal_mask=False,
+            learnable_temperature=False,
+            use_bias=False,
+            **rest,
+        )
+
+    def call(self, tokens, training=False):
+        outputs, _ = super().call(
+            tokens, training=training, return_attention_scores=True
+        )
+        return outputs
+
+    def compute_output_spec(self, tokens, training=False):
+        return super().compute_output_spec(tokens, training)
+
+
+class RelativeAttention(PlainAttention):
+    """A learned number for each head and distance is added to the score.
+
+    Liu et al. 2021 (Swin), eq. 4. Tokens (B, N, width) of a square.
+    """
 
     def build(self, input_shape):
-        _, count, width = input_shape
-        inner = self.num_heads * self.key_dim
-        names = ("query", "key", "value")
-        parts = names if self.change == "separate" else ("qkv",)
-        self.projections = [
-            self._dense(inner * 3 // len(parts), name, width) for name in parts
-        ]
-        self.output_projection = self._dense(width, "output", inner, True)
+        super().build(input_shape)
+        count = input_shape[1]
         side = math.isqrt(count)
-        if self.change == "relative":
-            self.bias = self.add_weight(
-                shape=((2 * side - 1) ** 2, self.num_heads),
-                initializer="zeros",
-                name="position_bias",
-            )
-            row, column = np.divmod(np.arange(count), side)
-            down = row[:, None] - row + side - 1
-            right = column[:, None] - column + side - 1
-            self.distance = (down * (2 * side - 1) + right).astype("int32")
-        elif self.change == "rotary":
-            angles = axial_angles(side, self.key_dim)[:, None]  # (N, 1, D/2)
-            self.cos, self.sin = np.cos(angles), np.sin(angles)
-
-    def _dense(self, units: int, name: str, width: int, use_bias=False):
-        dense = TokenDense(
-            units,
-            use_bias=use_bias,
-            kernel_initializer=self.kernel_initializer,
-            dtype=self.dtype_policy,
-            name=name,
+        self.bias = self.add_weight(
+            shape=((2 * side - 1) ** 2, self.num_heads),
+            initializer="zeros",
+            name="position_bias",
         )
-        dense.build((None, None, width))
-        return dense
+        row, column = np.divmod(np.arange(count), side)
+        down = row[:, None] - row + side - 1
+        right = column[:, None] - column + side - 1
+        self.distance = (down * (2 * side - 1) + right).astype("int32")
 
-    def call(self, tokens):
-        count = tokens.shape[1]  # N
-        parts = [projection(tokens) for projection in self.projections]
-        qkv = ops.concatenate(parts, axis=-1)  # (B, N, 3 H D)
-        shape = (-1, count, 3, self.num_heads, self.key_dim)
-        query, key, value = ops.unstack(ops.reshape(qkv, shape), axis=2)
-        if self.change == "rotary":
-            query, key = self._turn(query), self._turn(key)
-        query = ops.transpose(query, (0, 2, 1, 3)) / self.key_dim**0.5
-        scores = ops.matmul(query, ops.transpose(key, (0, 2, 3, 1)))
-        scores = ops.cast(scores, "float32")  # (B, H, N, N)
-        if self.change == "relative":
-            bias = ops.take(self.bias, self.distance, axis=0)  # (N, N, H)
-            scores = scores + ops.cast(
-                ops.transpose(bias, (2, 0, 1)), "float32"
-            )
-        weights = ops.cast(ops.softmax(scores), self.compute_dtype)
-        mixed = ops.matmul(weights, ops.transpose(value, (0, 2, 1, 3)))
-        mixed = ops.transpose(mixed, (0, 2, 1, 3))  # (B, N, H, D)
-        inner = self.num_heads * self.key_dim
-        return self.output_projection(ops.reshape(mixed, (-1, count, inner)))
+    def _softmax(self, scores):
+        bias = ops.take(self.bias, self.distance, axis=0)  # (N, N, H)
+        bias = ops.cast(ops.transpose(bias, (2, 0, 1)), "float32")
+        return super()._softmax(ops.cast(scores, "float32") + bias)
+
+
+class RotaryAttention(PlainAttention):
+    """Queries and keys are turned by angles that grow with row and column.
+
+    So a product knows the distance (Heo et al. 2024, axial). Tokens
+    (B, N, width) of a square.
+    """
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        side = math.isqrt(input_shape[1])
+        angles = axial_angles(side, self.key_dim)[:, None]  # (N, 1, D/2)
+        self.cos, self.sin = np.cos(angles), np.sin(angles)
+
+    def _project(self, tokens):
+        query, key, value = ops.unstack(super()._project(tokens), axis=2)
+        return ops.stack([self._turn(query), self._turn(key), value], axis=2)
 
     def _turn(self, x):
         """Queries or keys (B, N, H, D), turned by place."""
@@ -108,6 +98,43 @@ class TrickAttention(layers.Layer):
         sin = ops.cast(self.sin, x.dtype)
         turned = [first * cos - second * sin, first * sin + second * cos]
         return ops.concatenate(turned, axis=-1)
+
+
+class SeparateAttention(PlainAttention):
+    """A matrix each for queries, keys and values: Muon sees one by one."""
+
+    def build(self, input_shape):
+        # Not the parent's: its one matrix would stay among the weights.
+        inner = self.num_heads * self.key_dim
+        width = input_shape[-1]
+        names = ("query", "key", "value")
+        self.parts = [self._dense(inner, n, width, False) for n in names]
+        self.qkv = _Joined(self.parts)
+        self.output_projection = self._dense(width, "output", inner)
+        self.drop = layers.Dropout(0.0)
+
+    def _dense(self, units: int, name: str, width: int, use_bias=True):
+        dense = TokenDense(
+            units,
+            use_bias=use_bias,
+            kernel_initializer=self.kernel_initializer.clone(),
+            dtype=self.dtype_policy,
+            name=name,
+        )
+        dense.build((None, None, width))
+        return dense
+
+
+class _Joined:
+    """Dense layers, to be asked for a kernel as if they were one."""
+
+    def __init__(self, parts: list):
+        self.parts = parts
+
+    @property
+    def kernel(self):
+        kernels = [part.kernel for part in self.parts]
+        return ops.concatenate(kernels, axis=1)
 
 
 def axial_angles(side: int, key_dim: int) -> np.ndarray:
@@ -136,7 +163,7 @@ class SequencePool(layers.Layer):
         return ops.sum(tokens * ops.cast(shares, tokens.dtype), axis=1)
 
 
-def overlapping(config) -> keras.Sequential:
+def overlapping(config, name: str) -> keras.Sequential:
     """One convolution of the size that SPT sees, two patches wide."""
     size = config.patch_size
     convolution = layers.Conv2D(
@@ -146,10 +173,10 @@ def overlapping(config) -> keras.Sequential:
         padding="same",
         kernel_initializer=config.kernel_init,
     )
-    return _tokens([convolution], config)
+    return _tokens([convolution], config, name)
 
 
-def stem(config) -> keras.Sequential:
+def stem(config, name: str) -> keras.Sequential:
     """Convolutions of 3 x 3 that halve the sides (Xiao et al. 2021)."""
     parts: list[layers.Layer] = []
     halvings = int(math.log2(config.patch_size))
@@ -170,21 +197,49 @@ def stem(config) -> keras.Sequential:
     last = layers.Conv2D(
         config.width, 1, kernel_initializer=config.kernel_init
     )
-    return _tokens([*parts, last], config)
+    return _tokens([*parts, last], config, name)
 
 
-def _tokens(parts: list, config) -> keras.Sequential:
+def _tokens(parts: list, config, name: str) -> keras.Sequential:
     shape = layers.Reshape((-1, config.width))
-    return keras.Sequential([*parts, shape], name="tokenizer")
+    return keras.Sequential([*parts, shape], name=name)
+
+
+def attention(kind: type[PlainAttention]):
+    """What makes an attention of this kind as a configuration says."""
+    return lambda config, name: kind(
+        config.num_heads,
+        config.key_dim,
+        kernel_initializer=config.kernel_init,
+        name=name,
+    )
+
+
+def sequence_pool(config, name: str) -> SequencePool:
+    """A pool of any configuration."""
+    return SequencePool(name=name)
 
 
 #: The models by name: what the price list says, the layer of the ViT that is
-#: exchanged (the end of its name), and what stands in its place.
+#: exchanged (the end of its name), and what makes another of configuration
+#: and name.
 MODELS = {
-    "relative": ("relative positions", "attention", "relative"),
-    "rotary": ("rotary positions, 2-D", "attention", "rotary"),
-    "separate": ("Muon on separate q, k, v", "attention", "separate"),
-    "seqpool": ("sequence pooling", "pool", SequencePool),
+    "relative": (
+        "relative positions",
+        "attention",
+        attention(RelativeAttention),
+    ),
+    "rotary": (
+        "rotary positions, 2-D",
+        "attention",
+        attention(RotaryAttention),
+    ),
+    "separate": (
+        "Muon on separate q, k, v",
+        "attention",
+        attention(SeparateAttention),
+    ),
+    "seqpool": ("sequence pooling", "pool", sequence_pool),
     "overlap": ("overlapping patches", "tokenizer", overlapping),
     "stem": ("convolutional stem", "tokenizer", stem),
 }
@@ -210,17 +265,7 @@ def build(
     def exchange(layer):
         if not layer.name.endswith(place):
             return type(layer).from_config(layer.get_config())
-        if place == "tokenizer":
-            return new(config)
-        if place == "pool":
-            return new(name="pool")
-        return TrickAttention(
-            new,
-            config.num_heads,
-            config.key_dim,
-            config.kernel_init,
-            name=layer.name,
-        )
+        return new(config, layer.name)
 
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(recipe.precision)

@@ -110,10 +110,27 @@ def name_lines(axis) -> None:
 
 def name_models(axis, left: float = 0.04, top: float = 0.97) -> None:
     """Write both models' names into an axis, each in its colour."""
+    looks = dict(zip(NAMES, MODELS.values(), strict=True))
+    write_names(axis, looks, left, top)
+
+
+def write_names(
+    axis,
+    looks: Mapping[str, Mapping],
+    left: float,
+    top: float = 0.97,
+    ha: str = "left",
+) -> None:
+    """Write names into an axis, one below the other, each in its colour.
+
+    Args:
+        axis: matplotlib's.
+        looks: by name; as those of `MODELS`, with a "color".
+        left, top: where the first stands, in parts of the axis.
+        ha: whether the names begin or end there.
+    """
     size = 1.25 * plt.rcParams["font.size"]
-    for row, (name, look) in enumerate(
-        zip(NAMES, MODELS.values(), strict=True)
-    ):
+    for row, (name, look) in enumerate(looks.items()):
         axis.annotate(
             name,
             (left, top),
@@ -121,6 +138,7 @@ def name_models(axis, left: float = 0.04, top: float = 0.97) -> None:
             xycoords="axes fraction",
             textcoords="offset points",
             va="top",
+            ha=ha,
             color=look["color"],
         )
 

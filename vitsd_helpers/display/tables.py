@@ -35,6 +35,11 @@ def table(columns: Mapping[str, str], rows: Iterable[Sequence]) -> None:
     _show(data)
 
 
+def format_number(value, spec: str) -> str:
+    """A number by Python's format, per cent as in a sentence: "97 %"."""
+    return format(value, spec).replace("%", " %")
+
+
 def _texts(formats: Sequence[str], row: Sequence) -> list[str]:
     if len(row) != len(formats):
         raise ValueError(
@@ -48,8 +53,7 @@ def _texts(formats: Sequence[str], row: Sequence) -> list[str]:
         elif isinstance(value, str):
             texts.append(value)
         else:
-            # As the sentences have it: 97 %, not 97%.
-            texts.append(f"{value:{spec}}".replace("%", " %"))
+            texts.append(format_number(value, spec))
     return texts
 
 

@@ -438,7 +438,26 @@ def _run_scanned(trainer, batches, keeper, done, epochs) -> None:
         keeper.on_epoch_end(epoch, means)
 
 
-class _Epochs(keras.utils.PyDataset):
+class _Batches(keras.utils.PyDataset):
+    """An order of images, batch by batch."""
+
+    def __init__(self, trainer, order, batch_size: int):
+        super().__init__()
+        self.trainer, self.order = trainer, order
+        self.batch_size = batch_size
+
+    def __len__(self):
+        return -(-len(self.order) // self.batch_size)
+
+    def indices(self, step: int) -> np.ndarray:
+        start = step * self.batch_size
+        return self.order[start : start + self.batch_size]
+
+    def __getitem__(self, step):
+        return (self.trainer.batch(self.indices(step)),)
+
+
+class _Epochs(_Batches):
     """Batches of indices and labels, each epoch in an order of its own.
 
     The epoch is set by `start`: Keras calls `on_epoch_end` once more, after
@@ -448,10 +467,8 @@ class _Epochs(keras.utils.PyDataset):
     def __init__(
         self, trainer, labels, batch_size: int, seed: int, steps: int
     ):
-        super().__init__()
-        self.trainer, self.labels = trainer, labels
-        self.batch_size = batch_size
-        self.seed, self.steps = seed, steps
+        super().__init__(trainer, None, batch_size)
+        self.labels, self.seed, self.steps = labels, seed, steps
         self.start(0)
 
     def start(self, epoch: int) -> None:
@@ -459,30 +476,9 @@ class _Epochs(keras.utils.PyDataset):
             len(self.labels), self.batch_size, self.seed, epoch, self.steps
         )
 
-    def __len__(self):
-        return self.steps
-
     def __getitem__(self, step):
-        start = step * self.batch_size
-        indices = self.order[start : start + self.batch_size]
+        indices = self.indices(step)
         return self.trainer.batch(indices), self.labels[indices]
-
-
-class _Tested(keras.utils.PyDataset):
-    """Batches of the images that a run is tested on."""
-
-    def __init__(self, trainer, indices, batch_size: int):
-        super().__init__()
-        self.trainer, self.indices = trainer, indices
-        self.batch_size = batch_size
-
-    def __len__(self):
-        return -(-len(self.indices) // self.batch_size)
-
-    def __getitem__(self, step):
-        start = step * self.batch_size
-        indices = self.indices[start : start + self.batch_size]
-        return (self.trainer.batch(indices),)
 
 
 class _Keeper(keras.callbacks.Callback):
@@ -598,7 +594,7 @@ def _test(trainer, recipe, data) -> tuple[dict, dict]:
     indices = np.arange(count, count + len(images), dtype="int32")
     if recipe.ema:
         trainer.optimizer.finalize_variable_values(trainer.trainable_variables)
-    batches = _Tested(trainer, indices, recipe.batch_size)
+    batches = _Batches(trainer, indices, recipe.batch_size)
     outputs = trainer.predict(batches, verbose=0)
     return score(outputs["logits"], labels)
 
