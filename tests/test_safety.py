@@ -54,7 +54,8 @@ def book(tmp_path_factory) -> Path:
 
 def environment(book: Path, **changes: str) -> dict[str, str]:
     kept = {k: v for k, v in os.environ.items() if k != "VITSD_DATA_DIR"}
-    for name in ("MAKEFLAGS", "MAKELEVEL", "PYTEST_CURRENT_TEST"):
+    outer = ("MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "SLOW", "COVERAGE")
+    for name in (*outer, "PYTEST_CURRENT_TEST"):  # of a `make` around us
         kept.pop(name, None)
     return kept | {"PYTHONPATH": str(book)} | changes
 
