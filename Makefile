@@ -133,7 +133,8 @@ links: .venv/ready
 # that depend on the backend.
 APART := address anchors bench book checkpoint checks colab compare data \
     experiments findings firefox house overview package progress records \
-    release safety site space tables tolerances try_recipes workflows
+    release safety site space tables tolerances try_recipes versions \
+    workflows
 ON_A_BACKEND = $(PYTEST) -n 2 --dist loadfile tests \
     $(APART:%=--ignore tests/test_%.py) --ignore-glob "tests/test_live_*"
 test-jax: .venv/ready

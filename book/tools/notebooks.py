@@ -24,9 +24,9 @@ RUN_NOTE = """\
 # The {recipe} run, cell by cell
 
 This is [chapter 5](../../notebooks/05_training.ipynb) as papermill ran it
-with the recipe `{recipe}`. The text and the code are the chapter's, so its
-remarks on digits and on a minute are about the recipe `quick`; the outputs
-are this run's.
+with the recipe `{recipe}`. The text and the code are the chapter's at the time
+of the run, so its remarks on digits and on a minute are about the recipe
+`quick`, and to copy code take the chapter; the outputs are this run's.
 
 ## The chapter
 """

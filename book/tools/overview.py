@@ -68,7 +68,7 @@ def sentence(rows: list[Row]) -> str:
     device = read()[name, point.images][point.recipe][0]["device"]
     return (
         f"The best from scratch is the {CURVES[name]} with {point.top1}, "
-        f"after {point.minutes} minutes of training on {device}. Bars are "
+        f"after {point.minutes} minutes of training ({device}). Bars are "
         "95 % intervals of the mean over seeds; a hollow mark is one run."
     )
 

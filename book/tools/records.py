@@ -54,7 +54,7 @@ def of_recipe(recipe: str) -> list[tuple[Path, dict]]:
         (path, json.loads(path.read_text()))
         for path in admitted(f"{recipe}-*.json")
     ]
-    order = [*VARIANTS, *BASELINES, *TRICKS]
+    order = [*VARIANTS, *BASELINES, *TRICKS, "pretrained"]
     return sorted(
         (
             (path, record)
@@ -232,7 +232,7 @@ class WaitingDirective(SphinxDirective):
             recipes = dict.fromkeys(recipe for recipe, *_ in missing)
             if missing:
                 text = (
-                    f"{study}: {len(missing)} of {len(runs)} runs, "
+                    f"{study}: {len(missing)} of {len(runs)} runs wait, "
                     f"of {', '.join(recipes)}"
                 )
                 items += nodes.list_item("", nodes.paragraph(text=text))
