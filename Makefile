@@ -107,6 +107,7 @@ test: .venv/ready
 # What models travel by is there only now.
 test-all: SLOW := 1
 test-all: test .venv/checks
+	$(BIN)/pip install -q -c requirements.txt jax ray
 	$(BIN)/python -m pytest -v tests/test_share.py
 	$(BIN)/python -m pytest -v -m heavy tests
 

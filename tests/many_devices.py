@@ -146,7 +146,7 @@ def main(folder: Path) -> None:
         "one": one,
         "scan 8": first,
         "scan 3": rest,
-        "fit 3": fit,
+        "fit 3": fit | {"step": step_of_fit(data, 3)},
         "fit 8": ambient | {"step": step_of_fit(data, 8)},
         "file 8": run(file, devices=8) | {"step": step_of_fit(file, 8)},
         "cut 2 x 4": cut(data),

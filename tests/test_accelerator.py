@@ -38,7 +38,7 @@ def says(monkeypatch, answer):
             raise answer
         return answer
 
-    monkeypatch.setattr(module, "_on_gpu", lambda: True)
+    monkeypatch.setattr(module, "on_gpu", lambda: True)
     monkeypatch.setattr(module, "_ask_driver", ask)
 
 
@@ -75,7 +75,7 @@ def test_a_card_that_does_not_answer(monkeypatch, answer):
 
 def test_without_a_card(monkeypatch):
     says(monkeypatch, "Tesla T4, 15360, 7.5")
-    monkeypatch.setattr(module, "_on_gpu", lambda: False)
+    monkeypatch.setattr(module, "on_gpu", lambda: False)
     assert str(find_accelerator()) == "no GPU"
 
 

@@ -1,6 +1,7 @@
 """One setting, and every place that repeats it."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -118,7 +119,10 @@ def copy(tmp_path_factory) -> Path:
     path = folder / "_config.yml"
     text = path.read_text("utf-8")
     assert text.count(address.repository()[0]) == 1
-    path.write_text(text.replace(address.repository()[0], URL), "utf-8")
+    text = text.replace(address.repository()[0], URL)
+    # At a tag the branch is the tag's name.
+    text = re.sub(r"(?m)^(  branch: ).*$", r"\1main", text)
+    path.write_text(text, "utf-8")
     run(folder, "book/tools/address.py", "write")
     return folder
 
@@ -175,6 +179,25 @@ def test_every_place_has_the_new_address(copy):
     project = tomllib.loads((copy / "pyproject.toml").read_text())["project"]
     assert project["urls"]["Repository"] == URL
     assert project["urls"]["Homepage"] == SITE
+
+
+@pytest.mark.slow
+def test_a_published_clone_keeps_its_executed_copies(tmp_path):
+    """They are the chapter's at their commit, whatever the address is."""
+    clone = tmp_path / "clone"
+    who = ("-c", "user.name=Ada", "-c", "user.email=ada@localhost")
+    subprocess.run(["git", "clone", "-q", ROOT, clone], check=True)
+    path = clone / "_config.yml"
+    path.write_text(path.read_text().replace(address.repository()[0], URL))
+    run(clone, "book/tools/address.py", "write")
+    publish = ["git", "-C", clone, *who, "commit", "-qam", "Published"]
+    subprocess.run(publish, check=True)
+    said = run(
+        clone,
+        *("-m", "pytest", "-q", "-p", "no:cacheprovider"),
+        *("tests/test_book.py", "-k", "chapters_code"),
+    )
+    assert "1 passed" in said, said
 
 
 def test_address_can_be_checked_before_a_deployment(copy):

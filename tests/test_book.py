@@ -3,6 +3,7 @@
 import ast
 import base64
 import io
+import json
 import re
 import subprocess
 import tomllib
@@ -115,12 +116,16 @@ def test_no_photograph_is_a_chart(path):
         assert colours <= 24 if chart else colours >= 15
 
 
+#: Cells that papermill writes, and that the book's address changes.
+APART = {"injected-parameters", "colab-install"}
+
+
 def code_lines(path: Path) -> list[str]:
-    """Lines of code without blank ones and papermill's parameters."""
+    """Lines of code without blank ones and such cells."""
     cells = [
         cell.source
         for cell in code_cells(path)
-        if "injected-parameters" not in cell.metadata.get("tags", ())
+        if not APART & set(cell.metadata.get("tags", ()))
     ]
     lines = "\n".join(cells).splitlines()
     return [line for line in lines if line.strip()]
@@ -141,15 +146,15 @@ def git(*command: str) -> str:
 
 @pytest.mark.parametrize("path", RUNS, ids=lambda p: p.stem)
 def test_a_run_has_the_chapters_code(path, tmp_path):
-    """The code of chapter 5 when the run was published, not today's."""
-    chapter = ROOT / "notebooks" / "05_training.ipynb"
+    """The code of chapter 5 at the commit of its records, not today's."""
+    results = ROOT / "book" / "results"
+    name, _, seed = path.stem.removeprefix("05_").partition("-seed")
+    found = results.glob(f"{name}-*-seed{seed or 0}.json")
+    (commit,) = {json.loads(file.read_text())["commit"] for file in found}
     if git("rev-parse", "--is-shallow-repository") == "true":
         pytest.skip("a shallow clone does not hold the run's commit")
-    if not git("status", "--porcelain", "--", str(path)):
-        of_the_run = git("log", "-1", "--format=%H", "--", str(path))
-        stored = git("show", f"{of_the_run}:notebooks/{chapter.name}")
-        chapter = tmp_path / chapter.name
-        chapter.write_text(stored)
+    chapter = tmp_path / "05_training.ipynb"
+    chapter.write_text(git("show", f"{commit}:notebooks/{chapter.name}"))
     assert code_lines(path) == code_lines(chapter)
 
 

@@ -91,9 +91,10 @@ def test_unwritable_folder(tmp_path):
         Checkpoints(file, "run")
 
 
-def test_remove(checkpoints):
-    checkpoints.remove()
-    assert not checkpoints.folder.exists()
+def test_the_others_of_several_processes_write_nothing(tmp_path):
+    others = Checkpoints(tmp_path, "run", {"seed": 1}, writes=False)
+    others.save(1, {"a": np.zeros(2)}, {})
+    assert not others.begun and not list(tmp_path.rglob("*"))
 
 
 def test_another_key_is_refused_and_what_differs_is_said(tmp_path):

@@ -39,7 +39,7 @@ def same(one: ImageData, other: ImageData) -> bool:
 
 def test_statistics_are_those_of_the_training_images() -> None:
     x = reference.pixels(20, 4, 4, 3, dtype="uint8")
-    images = replace(example(), x_train=x)
+    images = replace(example(20), x_train=x)
     mean, std = images.statistics
     np.testing.assert_allclose(mean, x.mean((0, 1, 2)))
     np.testing.assert_allclose(std, x.std((0, 1, 2)))
@@ -599,3 +599,28 @@ def test_subset_of_all_is_all():
     assert subset(digits, len(digits.x_train)) is digits
     with pytest.raises(ValueError, match=r"count=9999"):
         subset(digits, 9999)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"x_train": np.zeros((12, 4, 4, 3))}, "x_train holds float64"),
+        ({"y_train": np.arange(12) % 3 + 1}, "y_train holds the label 3"),
+        ({"y_train": np.zeros(11, int)}, "12 whole numbers"),
+        ({"y_test": np.zeros(12)}, "y_test holds float64"),
+        ({"x_train": np.zeros((12, 4, 4), "uint8")}, r"\(N, height, width"),
+    ],
+)
+def test_images_and_labels_are_what_they_must_be(changes, said) -> None:
+    size = len(example().x_test)
+    if "y_test" in changes:
+        changes = {"y_test": changes["y_test"][:size]}
+    with pytest.raises(ValueError, match=said):
+        replace(example(), **changes)
+
+
+@pytest.mark.parametrize("channels", [0, 2, 4])
+def test_pictures_are_in_colour_or_grey(tmp_path: Path, channels) -> None:
+    fill(tmp_path / "pictures", {"a": 3, "b": 3})
+    with pytest.raises(ValueError, match=f"channels={channels}: "):
+        load_data("folder", tmp_path / "pictures", channels=channels)

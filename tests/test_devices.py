@@ -77,9 +77,10 @@ def test_each_device_has_its_share_of_the_batch(found, way):
 
 
 @on_jax
-def test_a_batch_that_does_not_divide_is_padded(found):
+@pytest.mark.parametrize("way", ["scan 3", "fit 3"])
+def test_a_batch_that_does_not_divide_is_padded(found, way):
     """22 images on each of three devices."""
-    step = found["scan 3"]["step"]
+    step = found[way]["step"]
     assert 22 in step["images"] and step["images"][-1] < 64
     assert step["reduces"] >= 1
 

@@ -78,6 +78,16 @@ def run(data, tmp_path_factory):
     )
 
 
+def test_one_array_is_one_picture(run):
+    """And the names of classes may be an array."""
+    grey, colour = np.zeros((40, 30)), np.zeros((40, 30, 3), "uint8")
+    names = np.array(NAMES)
+    for picture in (grey, colour):
+        (found,) = predict(run.model, picture, names)
+        assert {name for name, _ in found} == set(NAMES)
+    assert len(predict(run.model, np.zeros((5, 40, 30, 3)))) == 5
+
+
 def test_from_a_folder_to_predictions(run, data, flowers, tmp_path):
     assert data.x_train.shape[1:] == (48, 48, 3)
     assert run.test["top1"] > 0.6 and run.test["top5"] == 1

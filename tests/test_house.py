@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import re
 import tomllib
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -19,6 +20,7 @@ WINGS = ("readers", "training", "evidence", "display")
 #: Where the engine needs what is said of runs: it writes their records.
 ENGINE_TO_EVIDENCE = {
     ("training.loop", "evidence.records"),
+    ("training.accelerator", "evidence.records"),
     ("training.checkpoint", "evidence.files"),
     ("training.weights", "evidence.cards"),
     ("training.weights", "evidence.files"),
@@ -163,3 +165,14 @@ def test_the_face_has_what_it_names(name):
 def test_the_face_refuses_other_names():
     with pytest.raises(AttributeError, match="'trian'"):
         _ = vitsd_helpers.trian
+
+
+def test_the_reference_has_every_module():
+    """The package's pages, but for what only holds the face together."""
+    pages = (ROOT / "book").glob("api*.md")
+    text = "\n".join(page.read_text("utf-8") for page in pages)
+    listed = set(re.findall(r"automodule:: (\S+)", text))
+    modules = {
+        f"vitsd_helpers.{name}" for name in MODULES.keys() - {"", *WINGS}
+    }
+    assert modules == listed

@@ -53,10 +53,10 @@ def alive(pid: int) -> bool:
     return True
 
 
-def lose_the_second(launcher, number: int) -> str:
+def lose_the_second(launcher, name: str) -> str:
     """Send a signal to process 1; what the launcher says of it."""
     pids = children(launcher.pid)
-    os.kill(pids[1], number)
+    os.kill(pids[1], signal.Signals[name])
     since = time.monotonic()
     said, _ = launcher.communicate(timeout=SOON)
     assert time.monotonic() - since < SOON
@@ -67,9 +67,9 @@ def lose_the_second(launcher, number: int) -> str:
 
 WAIT = "import os, time; os.write(1, b'here\\n'); time.sleep(600)"
 LOST = {
-    signal.SIGKILL: "process 1 of 2 was killed by SIGKILL",
-    signal.SIGTERM: "process 1 of 2 was killed by SIGTERM",
-    signal.SIGSTOP: "process 1 of 2 was halted for 5 s",
+    "SIGKILL": "process 1 of 2 was killed by SIGKILL",
+    "SIGTERM": "process 1 of 2 was killed by SIGTERM",
+    "SIGSTOP": "process 1 of 2 was halted for 5 s",
 }
 in_linux = pytest.mark.skipif(
     not Path("/proc/self/task").exists(), reason="reads Linux's /proc"
@@ -78,13 +78,13 @@ in_linux = pytest.mark.skipif(
 
 @pytest.mark.slow
 @in_linux
-@pytest.mark.parametrize("number", LOST)
-def test_a_lost_process_is_named_and_the_other_stopped(number):
+@pytest.mark.parametrize("name", LOST)
+def test_a_lost_process_is_named_and_the_other_stopped(name):
     launcher = launched([sys.executable, "-c", WAIT])
     for _ in range(2):
         assert launcher.stdout.readline() == "here\n"
-    said = lose_the_second(launcher, number)
-    assert LOST[number] in said and "goes on from the last" in said
+    said = lose_the_second(launcher, name)
+    assert LOST[name] in said and "goes on from the last" in said
 
 
 def test_a_failed_process_is_named():
@@ -159,12 +159,12 @@ def lines_until(launcher, start: str) -> list[str]:
     raise AssertionError("\n".join(lines))
 
 
-def interrupted(folder: Path, number: int) -> subprocess.Popen:
+def interrupted(folder: Path, name: str) -> subprocess.Popen:
     """Lose a process after the first epoch, then start both again."""
     words = [sys.executable, HERE / "many_processes.py", folder]
     launcher = launched(words, environment(2))
     lines_until(launcher, "1/4 ")
-    assert LOST[number] in lose_the_second(launcher, number)
+    assert LOST[name] in lose_the_second(launcher, name)
     assert list(folder.rglob("epoch-*.ckpt"))
     return launched(words, environment(2))
 
@@ -190,7 +190,7 @@ def check_as_one(one: dict, folder: Path) -> None:
 @on_jax
 @in_linux
 def test_two_processes_are_as_one_and_go_on_when_one_was_lost(tmp_path, alone):
-    again = interrupted(tmp_path, signal.SIGKILL)
+    again = interrupted(tmp_path, "SIGKILL")
     said, _ = again.communicate(timeout=600)
     assert again.returncode == 0, said
     assert "\n1/4 " not in f"\n{said}" and "4/4 " in said
@@ -225,9 +225,9 @@ def test_each_process_reads_its_part_of_a_file(tmp_path, alone):
 @pytest.mark.skipif(
     importlib.util.find_spec("jax") is None, reason="needs JAX"
 )
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGSTOP])
-def test_a_training_process_that_is_lost_in_another_way(tmp_path, number):
-    again = interrupted(tmp_path, number)
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGSTOP"])
+def test_a_training_process_that_is_lost_in_another_way(tmp_path, name):
+    again = interrupted(tmp_path, name)
     said = "\n".join(lines_until(again, "2/4 "))
     assert "\n1/4 " not in f"\n{said}"
     again.send_signal(signal.SIGINT)

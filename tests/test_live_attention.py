@@ -324,7 +324,7 @@ def test_maps_are_the_heads_weights(loaded, keras_models):
             canvas = head(loaded, title, f"head {index + 1}").locator("canvas")
             found = canvas.evaluate(MIDDLE, [row + 1, column + 1])
             expected = min(np.sqrt(weights.max() * 64 / 6), 1.0)
-            colour = colormaps["cividis"](expected)[:3]
+            colour = colormaps["viridis"](expected)[:3]  # as in `plots`
             np.testing.assert_allclose(found, 255 * np.array(colour), atol=8)
 
 

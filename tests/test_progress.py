@@ -37,11 +37,13 @@ def test_log_has_a_line_while_nothing_can_be_counted(quick, capsys):
     with Progress(1_000, batch_size=10, epochs=5):
         time.sleep(0.3)
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) > 1 and set(lines) == {"compiling, 0 s so far"}
+    assert len(lines) > 1
+    assert set(lines) == {"reading the data, 0 s so far"}
 
 
 def test_log_says_step_loss_rate_and_time_left(quick, capsys):
-    with Progress(1_000_000, 400, batch_size=10, epochs=5) as bar:
+    with Progress(1_000_000, batch_size=10, epochs=5) as bar:
+        bar.resume(400)
         bar.advance(10)
         bar.compiled()
         for _ in range(30):
@@ -49,7 +51,8 @@ def test_log_says_step_loss_rate_and_time_left(quick, capsys):
             time.sleep(0.01)
         bar.line("1/5 loss 3.1")
         time.sleep(0.2)
-        bar.doing = "testing"
+        bar.begun -= 7_200
+        bar.begin("testing")
         time.sleep(0.2)
     text = capsys.readouterr().out
     assert re.search(
@@ -63,7 +66,19 @@ def test_log_says_step_loss_rate_and_time_left(quick, capsys):
     assert len(whole) == 1 and 10 < int(whole[0]) < 90
     assert "s since that step" in text
     assert "1/5 loss 3.1\n" in text
-    assert text.rstrip().splitlines()[-1].startswith("testing, ")
+    assert text.rstrip().splitlines()[-1] == "testing, 0 s so far"
+
+
+def test_an_epoch_at_once_is_enough_for_an_estimate_told_once(quick, capsys):
+    with Progress(1_000_000, batch_size=10) as bar:
+        bar.compiled()
+        for _ in range(3):
+            time.sleep(0.01)
+            bar.advance(500)
+        bar.compiled()
+        time.sleep(0.01)
+        bar.advance(500)
+    assert capsys.readouterr().out.count("after 50 steps: about ") == 1
 
 
 def test_nothing_but_lines_is_for_a_report(quick, capsys):
@@ -103,7 +118,7 @@ def test_notebook_shows_it_and_stores_nothing(tmp_path):
     notebook = nbformat.v4.new_notebook(cells=[cell])
     Client(notebook, kernel_name="python3").execute()
     assert {"text/plain": "goes on"} in shown
-    assert {"text/plain": "compiling, 0 s so far"} in shown
+    assert {"text/plain": "reading the data, 0 s so far"} in shown
     assert shown[-1] == {}
     assert {o.output_type for o in cell.outputs} == {"stream", "display_data"}
     for output in cell.outputs:

@@ -1,6 +1,7 @@
 """A release: two commits, a tag, and files that belong together."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -39,7 +40,15 @@ def repository(tmp_path_factory) -> Path:
     ignore = shutil.ignore_patterns(*IGNORED, "__pycache__", "*.egg-info")
     shutil.copytree(ROOT, folder, ignore=ignore)
     path = folder / "_config.yml"
-    path.write_text(path.read_text().replace("/OWNER/", "/ada/"))
+    text = path.read_text().replace("/OWNER/", "/ada/")
+    # The tests run at a tag, too, where the branch is the tag's name and all
+    # changes are of a release.
+    path.write_text(re.sub(r"(?m)^(  branch: ).*$", r"\1main", text))
+    path = folder / "CHANGELOG.md"
+    text = path.read_text()
+    if "## Unreleased" not in text:
+        text = text.replace("\n## ", "\n## Unreleased\n\nWork.\n\n## ", 1)
+        path.write_text(text)
     write = [sys.executable, "book/tools/address.py", "write"]
     subprocess.run(write, cwd=folder, check=True)
     git(folder, "init", "-q", "-b", "main")
@@ -112,3 +121,11 @@ def test_changes_are_not_swept_along(released):
     done = prepare(released, "3.2.0")
     path.write_text(stored)
     assert done.returncode == 1 and "Commit or discard" in done.stderr
+
+
+def test_a_release_says_what_changed(released):
+    """After one, nothing has changed yet."""
+    done = prepare(released, "3.1.5")
+    assert done.returncode == 1
+    assert "CHANGELOG.md says nothing under ## Unreleased" in done.stderr
+    assert git(released, "tag", "--list", "v3.1.5") == ""

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -501,6 +502,7 @@ fit(
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
 def test_killed_run_goes_on(data, tmp_path):
     """SIGKILL at whatever moment; the end is that of a run never stopped."""
     script = textwrap.dedent(SCRIPT).format(path=[p for p in sys.path if p])
@@ -551,6 +553,68 @@ def test_ctrl_c_before_the_first_epoch(data, monkeypatch):
     assert run.record["steps"] == 0
 
 
+@pytest.mark.parametrize("deleted", [False, True])
+def test_ctrl_c_in_the_first_epoch_loses_nothing(
+    data, tmp_path, monkeypatch, deleted
+):
+    """The same call with the same model begins where the first one began.
+
+    Without the folder it begins from what the model has learned, and says so.
+    """
+    recipe = tiny(ema=0.0)
+    model = recipe.build("sl", data, 0)
+    advance = Progress.advance
+
+    def interrupt(progress, count, logs=None):
+        advance(progress, count, logs)
+        if progress.seen == 2 * recipe.batch_size:
+            raise KeyboardInterrupt
+
+    options = {"folder": tmp_path / "work", "report": quiet, "scan": False}
+    with monkeypatch.context() as patch:
+        patch.setattr(Progress, "advance", interrupt)
+        stopped = train(model, data, recipe, **options)
+    assert stopped.record["steps"] == 0
+    if deleted:
+        shutil.rmtree(tmp_path / "work")
+    rest = train(model, data, recipe, **options)
+    whole = fit(recipe, "sl", data, report=quiet, scan=False)
+    same = rest.record["start_weights"] == whole.record["start_weights"]
+    assert same == (not deleted)
+    losses = [run.record["epochs"]["loss"] for run in (rest, whole)]
+    assert (losses[0] == losses[1]) == (not deleted)
+
+
+def test_losses_of_the_model_itself_count(data):
+    """Of a regularizer, by `fit` and, on JAX, by the scan."""
+    recipe = tiny(epochs=1, ema=0.0, mix=0.0)
+
+    def first_loss(strength, **options):
+        keras.utils.set_random_seed(0)
+        layers = [
+            keras.Input((32, 32, 3)),
+            keras.layers.Rescaling(1 / 255),
+            keras.layers.Flatten(),
+            keras.layers.Dense(10, kernel_regularizer=strength),
+        ]
+        model = keras.Sequential(layers, name="linear")
+        run = train(model, data, recipe, report=quiet, **options)
+        return run.record["epochs"]["loss"][0]
+
+    ways = [False, True] if keras.backend.backend() == "jax" else [False]
+    for scan in ways:
+        plain, heavy = (
+            first_loss(strength, scan=scan)
+            for strength in (None, keras.regularizers.L2(1.0))
+        )
+        assert heavy > plain + 1
+
+
+def test_a_mistyped_schedule_is_refused(data):
+    with pytest.raises(ValueError, match="schedule='linear' is unknown"):
+        fit(tiny(schedule="linear"), "sl", data, report=quiet)
+
+
 def test_predictions_are_what_the_metrics_count(data, ended):
     run = ended
     logits = run.model.predict(data.x_test, verbose=0)
@@ -583,7 +647,8 @@ def test_progress_is_a_bar_on_a_terminal_and_lines_elsewhere(
     monkeypatch, capsys
 ):
     def show():
-        with Progress(100, done=20) as progress:
+        with Progress(100) as progress:
+            progress.resume(20)
             progress.advance(60)
             progress.line("1/2 loss 3.0")
         return capsys.readouterr().out
@@ -599,7 +664,8 @@ def test_loss_that_is_not_finite_is_an_error(data, tmp_path):
     recipe = tiny(learning_rate=float("nan"), schedule="constant")
     with pytest.raises(FloatingPointError, match="nan in epoch 1"):
         fit(recipe, "sl", data, folder=tmp_path, report=quiet)
-    assert not list(tmp_path.rglob("*.ckpt"))
+    (start,) = tmp_path.rglob("*.ckpt")
+    assert start.name == "epoch-000000.ckpt"
 
 
 def test_fewer_images_than_a_batch(data):

@@ -154,7 +154,8 @@ def test_config_fits_the_data(digits):
 def test_config_takes_the_images_as_they_are(digits, size, channels):
     shape = (4, size, size, channels)
     images = np.random.default_rng(0).integers(0, 256, shape, "uint8")
-    data = dataclasses.replace(digits, x_train=images)
+    few = {"y_train": digits.y_train[:4]}
+    data = dataclasses.replace(digits, x_train=images, **few)
     config = get_recipe("quick").config("sl", data)
     assert config.input_size == config.image_size == size
     assert config.channels == channels == len(config.mean)
@@ -339,6 +340,17 @@ def test_unfinished_record_replaces_no_finished_one(record, tmp_path):
     with pytest.raises(FileExistsError, match="of a finished run"):
         write_record(begun, tmp_path)
     assert path.read_text() == whole
+
+
+def test_another_projects_commit_is_not_the_packages(tmp_path, monkeypatch):
+    """Installed into the environment of a project that is under git."""
+    place = tmp_path / ".venv" / "lib" / "vitsd_helpers" / "evidence"
+    place.mkdir(parents=True)
+    who = ("-c", "user.name=Ada", "-c", "user.email=ada@localhost")
+    for command in (("init", "-q"), ("commit", "-q", "--allow-empty", "-mx")):
+        subprocess.run(["git", "-C", tmp_path, *who, *command], check=True)
+    monkeypatch.setattr(records, "__file__", str(place / "records.py"))
+    assert records.commit() is None
 
 
 def test_commit_is_dirty_by_code_not_by_records(tmp_path, monkeypatch):

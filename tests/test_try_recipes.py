@@ -49,3 +49,17 @@ def test_trial_leaves_a_record_and_is_not_run_again(tmp_path, monkeypatch):
     with pytest.raises(AttributeError):  # it wants to train
         try_recipes.run_trial(other, "sl", 0, tmp_path)
     assert len(runs) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["ladder2", "out", "a={}"], "ladder-2"),
+        (["quick", "out", "a"], "is not NAME=JSON"),
+        (["quick", "out", "a={}", "--models", "vitt"], "vit"),
+    ],
+)
+def test_a_wrong_word_is_one_line(monkeypatch, words, said):
+    monkeypatch.setattr("sys.argv", ["try_recipes.py", *words])
+    with pytest.raises(SystemExit, match=said):
+        try_recipes.main()

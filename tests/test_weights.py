@@ -116,3 +116,32 @@ def test_a_file_whose_header_is_of_another_model(tmp_path):
     path = save_weights(build_vit(CONFIG), tmp_path / "w", config=header)
     with pytest.raises(ValueError, match=r"block1.*in only one"):
         load_model(path)
+
+
+def test_what_is_loaded_computes_in_float32(tmp_path):
+    """Whatever the global policy is, and whatever it was trained in."""
+    model = build_vit(PRESETS["small-sl"])
+    config = json.dumps(dataclasses.asdict(model.vit_config))
+    weights.save_weights(model, tmp_path / "one.safetensors", config=config)
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        layers = [keras.Input((8, 8, 3)), keras.layers.Flatten()]
+        other = keras.Sequential([*layers, keras.layers.Dense(3)])
+        weights.save_model(other, tmp_path / "other", formats=())
+        found = [
+            weights.load_model(tmp_path / name)
+            for name in ("one.safetensors", "other")
+        ]
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert other.layers[-1].dtype_policy.name == "mixed_bfloat16"
+    for one in found:
+        names = {layer.dtype_policy.name for layer in one.layers}
+        assert names == {"float32"}
+
+
+def test_a_file_that_is_no_safetensors_is_named(tmp_path):
+    path = tmp_path / "model.keras"
+    path.write_bytes(b"PK" + bytes(100))
+    with pytest.raises(ValueError, match="is no file of safetensors"):
+        weights.load_model(path)

@@ -201,7 +201,7 @@ class LocalitySelfAttention(layers.Layer):
         return 1 / scale if self.temperature_form == "divide" else scale
 
     def _softmax(self, scores):
-        if scores.shape[-1] == 1:
+        if scores.shape[-1] == 1:  # else Keras warns of it
             return ops.ones_like(scores)
         scores = ops.cast(scores, "float32")
         if self.diagonal_mask:

@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from .readers.arrays import read_arrays
+from .readers.checks import check_part
 from .readers.pictures import (
     PICTURE_SUFFIXES,
     read_folder,
@@ -50,6 +51,14 @@ class ImageData:
     #: Validation images and labels, to choose by; see `hold_out`.
     x_val: np.ndarray | None = None
     y_val: np.ndarray | None = None
+
+    def __post_init__(self):
+        for part in ("train", "test", "val"):
+            names = f"x_{part}", f"y_{part}"
+            images, labels = (getattr(self, name) for name in names)
+            if images is not None:
+                classes = len(self.class_names)
+                check_part(images, np.asarray(labels), classes, names)
 
     @cached_property
     def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:

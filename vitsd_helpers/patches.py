@@ -144,6 +144,11 @@ def check_images(images, patch_size: int = 1) -> None:
             "images must have shape (batch, height, width, channels), got "
             f"{shape}. For one image, add a batch axis: image[None]."
         )
+    if None in shape[1:]:
+        raise ValueError(
+            f"images of shape {shape} must have a known height, width and "
+            "number of channels."
+        )
     if patch_size < 1:
         raise ValueError(f"patch_size={patch_size} must be at least 1.")
     if shape[1] % patch_size or shape[2] % patch_size:

@@ -28,12 +28,9 @@ from vitsd_helpers.display.plots import (
     set_style,
 )
 
-#: How the backends look: colour and marker. The reference is a dark diamond.
-LOOKS = {
-    "torch": (ORANGE, "s"),
-    "tensorflow": (BLUE, "o"),
-    "jax": (GREEN, "^"),
-}
+#: Models by colour, backends by marker; a dark diamond is the reference.
+COLOURS = {"vit": BLUE, "sl": ORANGE}
+MARKERS = {"torch": "s", "tensorflow": "o", "jax": "^"}
 WAITING = "This machine's figures wait for a record: make bench writes one."
 UNMEASURED = "The record of this machine does not have this part yet."
 #: Sizes that the growth section changes: axis, and the size of a contender.
@@ -51,7 +48,7 @@ def draw_rates(record: dict, section: str) -> tuple[Figure, str]:
     figure, axis = panels(height=0.9 + 0.32 * len(members))
     for row, c in enumerate(members):
         spread = bench_record.rate(c)
-        colour, marker = LOOKS[c["backend"]]
+        colour, marker = COLOURS[c["model"]], MARKERS[c["backend"]]
         if c["name"] in references:
             colour, marker = INK, "D"
             axis.axvline(spread.median, color=AXIS, lw=1, ls=":")
@@ -77,6 +74,22 @@ def draw_rates(record: dict, section: str) -> tuple[Figure, str]:
         for label, rate in zip(labels, rates, strict=True)
     )
     return figure, f"Images per second with quartiles: {said}."
+
+
+def draw_ratios(ratios: dict) -> tuple[Figure, str]:
+    """Our SL-ViT's rate over the peer's, by backend, and the alt text."""
+    figure, axis = panels(height=0.9 + 0.32 * len(ratios))
+    for row, (backend, found) in enumerate(ratios.items()):
+        reach = [[found.median - found.low], [found.high - found.median]]
+        look = {"fmt": MARKERS[backend], "color": ORANGE, "capsize": 3}
+        axis.errorbar(found.median, row, xerr=reach, **look)
+    axis.axvline(1, color=AXIS, lw=1, ls=":")
+    axis.set_yticks(range(len(ratios)), list(ratios))
+    axis.invert_yaxis()
+    axis.set_xlim(left=0)
+    axis.set_xlabel("images/s of our SL-ViT, vit-pytorch's = 1")
+    said = ", ".join(f"{b} {found.median:.2f}" for b, found in ratios.items())
+    return figure, f"Our SL-ViT's images per second over the peer's: {said}."
 
 
 def draw_growth(record: dict) -> tuple[Figure, str]:
@@ -165,28 +178,28 @@ class BenchDirective(SphinxDirective):
         rows: list[tuple] = [header, *(goal.row for goal in found)]
         return [RecordsDirective.table(rows)]
 
-    @staticmethod
-    def headline(record: dict) -> list:
-        """How our SL-ViT trains beside vit-pytorch's, in a sentence."""
-        found = {
+    def headline(self, record: dict) -> list:
+        """How our SL-ViT trains beside vit-pytorch's: a sentence, a chart."""
+        ratios = {
             c["backend"]: bench_record.ratio(record, c["name"], c["reference"])
             for c in record["contenders"]
             if c["section"] == "train"
             and c["name"].startswith("sl-train-")
             and not c["name"].endswith("graph")
         }
-        said = [
-            f"{ratio.median:.2f} with {backend}"
-            for backend, ratio in found.items()
-            if ratio
-        ]
+        found = {backend: r for backend, r in ratios.items() if r}
+        said = [f"{r.median:.2f} with {b}" for b, r in found.items()]
         if not said:
             return []
         text = (
             f"On {record['device']} our SL-ViT trains so many times as many "
             f"images a second as vit-pytorch's: {', '.join(said)}."
         )
-        return [nodes.paragraph(text=text)]
+        with plt.rc_context():
+            set_style()
+            figure, alt = draw_ratios(found)
+            image = chart(self.env, "bench/headline.png", figure, alt)
+        return [nodes.paragraph(text=text), image]
 
     @staticmethod
     def kernels(record: dict) -> list:

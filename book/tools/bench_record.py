@@ -13,6 +13,8 @@ import statistics
 from dataclasses import dataclass
 from pathlib import Path
 
+from vitsd_helpers.evidence.files import write_whole
+
 FOLDER = Path(__file__).parents[1] / "results" / "bench"
 #: Which contenders ran together, and what they did.
 SECTIONS = {
@@ -97,11 +99,9 @@ def place(record: dict, folder: Path) -> Path:
 
 def write(record: dict, folder: Path) -> Path:
     """Write a record; its file is complete or absent."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = place(record, folder)
-    aside = path.with_suffix(".json.part")
-    aside.write_text(json.dumps(record, indent=1) + "\n")
-    return aside.replace(path)
+    return write_whole(
+        place(record, folder), json.dumps(record, indent=1) + "\n"
+    )
 
 
 def differs(old: dict, new: dict) -> list[str]:
@@ -142,10 +142,12 @@ def merge(old: dict, new: dict) -> dict:
             backend, {}
         )
         best = merged["products"].setdefault(backend, {})
-        for dtype, rate in old["products"][backend].items():
+        for dtype, rate in old["products"].get(backend, {}).items():
             best[dtype] = max(rate, best.get(dtype, 0.0))
         stream = new["streams"].get(backend, 0.0)
-        merged["streams"][backend] = max(old["streams"][backend], stream)
+        merged["streams"][backend] = max(
+            old["streams"].get(backend, 0.0), stream
+        )
     return merged
 
 

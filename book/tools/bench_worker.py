@@ -12,7 +12,6 @@ import json
 import math
 import os
 import re
-import resource
 import sys
 import tempfile
 import time
@@ -205,6 +204,8 @@ def peak_bytes() -> int:
         (most,) = re.findall(r"VmHWM:\s+(\d+)", status.read_text())
         return 1024 * int(most)
     if on_cpu():
+        import resource  # not on Windows
+
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else 1024 * peak
     backend = keras.backend.backend()

@@ -81,10 +81,34 @@ def train(recipe: str, models: str, seed: int, weights: bool = False) -> Path:
         return train_alone(recipe, models, seed, weights)
 
 
+def check_replaced(
+    folder: Path, models: str, weights: bool, recipe: str, seed: int
+) -> None:
+    """Refuse to replace a finished run by one that has less."""
+    from vitsd_helpers.evidence.records import record_name
+    from vitsd_helpers.training.recipes import parse_variants
+
+    endings = (".json", ".npz", *([".safetensors"] if weights else []))
+    made = {
+        f"{record_name(recipe, variant, seed)}{ending}"
+        for variant in parse_variants(models)
+        for ending in endings
+    }
+    kinds = (".json", ".npz", ".safetensors")
+    old = {path.name for path in folder.glob("*") if path.suffix in kinds}
+    if lost := sorted(old - made):
+        sys.exit(
+            f"{folder.relative_to(ROOT)} holds {', '.join(lost)}, which this "
+            "run would not make again: rename that folder, or train with the "
+            "same MODELS and WEIGHTS."
+        )
+
+
 def train_alone(recipe: str, models: str, seed: int, weights: bool) -> Path:
     """The same, when no other process trains this run."""
     name = f"{recipe}-seed{seed}"
     folder, aside = RUNS / name, RUNS / f"{name}.part"
+    check_replaced(folder, models, weights, recipe, seed)
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir()
     # Relative to the chapter's folder, as the executed copy will show them.
@@ -101,6 +125,8 @@ def train_alone(recipe: str, models: str, seed: int, weights: bool) -> Path:
     voice = Voice()
     voice.say(f"training {models} with the recipe {recipe}, seed {seed}")
     execute(CHAPTER, aside / f"05_{recipe}.ipynb", parameters, voice)
+    from vitsd_helpers.evidence.files import replace_folder
+
     replace_folder(aside, folder)
     voice.say(f"The run lies in {folder.relative_to(ROOT)}.")
     return folder
@@ -166,16 +192,6 @@ def execute(source: Path, target: Path, parameters: dict, voice) -> None:
         log.close()
 
 
-def replace_folder(new: Path, old: Path) -> None:
-    """Give the new folder the old one's name, by renaming alone."""
-    away = old.with_name(old.name + ".old")
-    shutil.rmtree(away, ignore_errors=True)
-    if old.exists():
-        old.rename(away)
-    new.rename(old)
-    shutil.rmtree(away, ignore_errors=True)
-
-
 def check_place(recipe: str, models: str, seed: int) -> None:
     """Refuse a run that the book has no place for."""
     from experiments import study_of
@@ -187,6 +203,21 @@ def check_place(recipe: str, models: str, seed: int) -> None:
                 "name it in STUDIES of book/tools/experiments.py, or train "
                 "without publishing."
             )
+
+
+def check_tree() -> None:
+    """Refuse a training whose record could not be published."""
+    from vitsd_helpers.evidence.records import commit
+
+    found = commit()
+    if found is None:
+        sys.exit("this is no git checkout: train without publishing.")
+    if "dirty" in found:
+        sys.exit(
+            "files of the book are changed, and a record of the book names "
+            "the commit that made it: commit them, or train without "
+            "publishing."
+        )
 
 
 def check_record(path: Path) -> tuple[str, str, int]:
@@ -296,6 +327,7 @@ def main() -> None:
     check(*run)
     if given.publish:
         check_place(*run)
+        check_tree()
     folder = train(*run, given.weights)
     if given.publish:
         publish(folder.name)

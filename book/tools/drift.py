@@ -363,6 +363,7 @@ def upgrade(pre: bool, given: list[str]) -> int:
         said = finish(folder, {"the environment": error.stderr})
         print(f"{error.stderr}\nNo such environment: {said}")
         return 1
+    start(folder)  # what an earlier run left is not this one's
     environment = {k: v for k, v in os.environ.items() if k != "VIRTUAL_ENV"}
     command = [str(python), "-m", "pytest", "-n", "2", "--dist", "loadfile"]
     command += ["-q", "-p", "no:cacheprovider"]
@@ -380,6 +381,8 @@ def upgrade(pre: bool, given: list[str]) -> int:
             build, cwd=ROOT, env=environment, capture_output=True, text=True
         )
     failed = ANSI.sub("", done.stderr)[-5000:] if done.returncode else ""
+    if not (folder / "run.json").exists():  # pytest was killed, or died
+        finish(folder, {"pytest": f"it ended with the code {code}"})
     run = json.loads((folder / "run.json").read_text("utf-8"))
     (folder / "run.json").write_text(json.dumps({**run, "book": failed}))
     print(f"What moved: {render(folder)}")

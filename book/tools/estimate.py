@@ -5,7 +5,7 @@ import math
 from arithmetic import multiply_adds
 
 from vitsd_helpers import ViTConfig
-from vitsd_helpers.training.recipes import Recipe
+from vitsd_helpers.training.recipes import BASELINES, Recipe
 
 #: Training images of the data sets that recipes name.
 IMAGES = {"cifar100": 50_000, "digits": 1_438}
@@ -34,7 +34,9 @@ def estimate(
     same = {
         name: record
         for name, record in records.items()
-        if record["recipe_hash"] == recipe.hash and record["finished"]
+        if record["recipe_hash"] == recipe.hash
+        and record["finished"]
+        and (record["variant"] in BASELINES) == (variant in BASELINES)
     }
     of_it = {n: r for n, r in same.items() if r["variant"] == variant}
     if same:

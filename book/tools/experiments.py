@@ -17,6 +17,7 @@ Indexed Job counts them; `--ray ADDRESS` gives all to a Ray cluster, "local"
 being one of this machine's own.
 """
 
+import contextlib
 import importlib.util
 import itertools
 import json
@@ -29,7 +30,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
-from terminal import Parser, check_data, command
+from terminal import Parser, alone, check_data, command
 
 from vitsd_helpers.evidence.records import record_name
 from vitsd_helpers.training.recipes import (
@@ -43,6 +44,8 @@ from vitsd_helpers.training.recipes import (
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "book" / "results"
+#: Seconds after which Ray's runs are counted again.
+SILENCE = 15
 WEIGHTS = RESULTS / "weights"
 WORK = ROOT / ".checkpoints"
 
@@ -154,24 +157,31 @@ def one(study: str, run: tuple[str, str, int]) -> None:
 
     initialize()
     name, variant, seed = run
-    recipe = get_recipe(name)
-    data = recipe.load(seed=seed)
     work = WORK / record_name(*run)
-    if variant in TRICKS:
-        import tricks
+    locked = work.with_suffix(".lock")
+    with contextlib.ExitStack() as lock:
+        if first_process():
+            WORK.mkdir(parents=True, exist_ok=True)
+            busy = f"{work.name} is being trained by another process."
+            lock.enter_context(alone(locked, busy))
+        recipe = get_recipe(name)
+        data = recipe.load(seed=seed)
+        if variant in TRICKS:
+            import tricks
 
-        model = tricks.build(recipe, variant, data, seed)
-    else:
-        model = recipe.build(variant, data, seed)
-    result = train(model, data, recipe, seed=seed, folder=work)
-    if not result.record["finished"]:
-        sys.exit(130)
-    if not first_process():
-        return
-    if run in KEPT:
-        result.write_weights(WEIGHTS)
-    result.write(folder(study))
-    shutil.rmtree(work)
+            model = tricks.build(recipe, variant, data, seed)
+        else:
+            model = recipe.build(variant, data, seed)
+        result = train(model, data, recipe, seed=seed, folder=work)
+        if not result.record["finished"]:
+            sys.exit(130)
+        if not first_process():
+            return
+        if run in KEPT:
+            result.write_weights(WEIGHTS)
+        result.write(folder(study))
+        shutil.rmtree(work)
+        locked.unlink()
 
 
 def write_labels() -> None:
@@ -368,7 +378,18 @@ def run_on_ray(todo: list[tuple[str, tuple]], address: str) -> int:
     ended = failed = 0
     try:
         while waiting:
-            (first, *_), _ = ray.wait(list(waiting))
+            found, _ = ray.wait(list(waiting), timeout=SILENCE)
+            if not found:
+                spent = time.monotonic() - begun
+                words = [
+                    f"{ended} of {len(todo)} done, {duration(spent)} so far"
+                ]
+                if ended:
+                    left = spent / ended * len(waiting)
+                    words.append(f"about {duration(left)} left")
+                print(*words, sep=", ", flush=True)
+                continue
+            (first,) = found
             run, log = waiting.pop(first)
             try:
                 code = ray.get(first)

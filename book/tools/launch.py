@@ -40,7 +40,8 @@ def start(count: int, words: list[str]) -> list[subprocess.Popen]:
     return [
         subprocess.Popen(
             words,
-            env=os.environ
+            env={"KERAS_BACKEND": "jax"}
+            | os.environ
             | dict(zip(VARIABLES, (address, str(count), str(n)), strict=True)),
         )
         for n in range(count)
@@ -48,7 +49,12 @@ def start(count: int, words: list[str]) -> list[subprocess.Popen]:
 
 
 def stopped(child: subprocess.Popen) -> bool:
-    """Whether a process was halted, by SIGSTOP or Ctrl-Z."""
+    """Whether a process was halted, by SIGSTOP or Ctrl-Z.
+
+    Not told on Windows, and on macOS only by a newer Python.
+    """
+    if not hasattr(os, "waitid") or not hasattr(os, "WSTOPPED"):
+        return False
     flags = os.WSTOPPED | os.WNOHANG | os.WNOWAIT
     with contextlib.suppress(ChildProcessError):
         return os.waitid(os.P_PID, child.pid, flags) is not None

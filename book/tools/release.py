@@ -23,6 +23,7 @@ import address
 ROOT = Path(__file__).resolve().parents[2]
 VERSION = re.compile(r"\d+\.\d+\.\d+")
 UNRELEASED = "## Unreleased\n"
+NOTHING = "Nothing yet."
 
 
 def git(*arguments: str) -> str:
@@ -90,6 +91,11 @@ def prepare(version: str) -> None:
     tag = f"v{version}"
     if git("tag", "--list", tag):
         raise RuntimeError(f"There is a tag {tag} already.")
+    if notes().strip() in ("", NOTHING):
+        raise ValueError(
+            f"CHANGELOG.md says nothing under {UNRELEASED.strip()}: write "
+            "what changed."
+        )
     branch = address.repository()[1]
     day = datetime.date.today().isoformat()
     heading = f"## {version} ({day})\n"
@@ -98,7 +104,7 @@ def prepare(version: str) -> None:
     set_branch(tag)
     git("commit", "-qam", f"Release {version}")
     git("tag", "-a", tag, "-m", f"Release {version}")
-    after = f"{UNRELEASED}\nNothing yet.\n\n{heading}"
+    after = f"{UNRELEASED}\n{NOTHING}\n\n{heading}"
     replace("CHANGELOG.md", f"^{re.escape(heading)}", after)
     set_branch(branch)
     git("commit", "-qam", f"After {version}: {branch} installs {branch}")

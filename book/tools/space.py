@@ -123,7 +123,10 @@ def card(listed: dict, hub: str) -> str:
     if hub != NOBODY:
         names = [Path(model["file"]).stem for model in models]
         head["models"] = [f"{hub}/{name}" for name in names]
-    lines = [f"{key}: {json.dumps(v)}\n" for key, v in head.items()]
+    lines = [
+        f"{key}: {json.dumps(v, ensure_ascii=False)}\n"
+        for key, v in head.items()
+    ]
     rows = ["| model | top-1 on the test images |", "|---|---|"]
     for model in models:
         rows.append(f"| {model['title']} | {100 * model['top1']:.1f} % |")

@@ -20,6 +20,7 @@ import dataclasses
 import itertools
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import keras
@@ -93,17 +94,22 @@ def main() -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("base", type=get_recipe)
+    parser.add_argument("base")
     parser.add_argument("folder", type=Path)
     parser.add_argument("trials", nargs="+", metavar="NAME=CHANGES")
-    parser.add_argument("--models", type=parse_variants, default=["sl"])
+    parser.add_argument("--models", default="sl")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     given = parser.parse_args()
-    recipes = [parse_trial(given.base, text) for text in given.trials]
+    try:
+        variants = parse_variants(given.models)
+        base = get_recipe(given.base)
+        recipes = [parse_trial(base, text) for text in given.trials]
+    except (TypeError, ValueError) as error:
+        sys.exit(str(error))
     records = [
         run_trial(recipe, variant, seed, given.folder)
         for seed, recipe, variant in itertools.product(
-            given.seeds, recipes, given.models
+            given.seeds, recipes, variants
         )
     ]
     print(

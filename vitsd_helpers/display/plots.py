@@ -173,7 +173,8 @@ def show_images(
     for axis in axes.flat:
         axis.axis("off")
     for index, image in enumerate(images):
-        axes.flat[index].imshow(image)
+        # Of pictures in colour the three settings are ignored.
+        axes.flat[index].imshow(image, cmap="gray", vmin=0, vmax=255)
         if titles is not None:
             axes.flat[index].set_title(titles[index])
     plates(figure)

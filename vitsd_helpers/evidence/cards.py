@@ -77,7 +77,10 @@ def model_card(
     parts = [
         # JSON is YAML, and quotes what must be quoted.
         "---\n"
-        + "".join(f"{key}: {json.dumps(v)}\n" for key, v in head.items())
+        + "".join(
+            f"{key}: {json.dumps(value, ensure_ascii=False)}\n"
+            for key, value in head.items()
+        )
         + "---\n",
         f"# {name}\n",
         _about(record, title, described, config),

@@ -1,6 +1,7 @@
-"""Files that are complete or absent."""
+"""Files and folders that are complete or absent."""
 
 import os
+import shutil
 from pathlib import Path
 
 
@@ -31,3 +32,18 @@ def write_whole(path: str | os.PathLike, content: bytes | str) -> Path:
         aside.unlink(missing_ok=True)
         raise
     return aside.replace(path)
+
+
+def replace_folder(new: Path, old: Path) -> Path:
+    """Give the new folder the old one's name, by renaming alone.
+
+    Returns:
+        The old one's path, where the new one lies now.
+    """
+    away = old.with_name(old.name + ".old")
+    shutil.rmtree(away, ignore_errors=True)
+    if old.exists():
+        old.rename(away)
+    new.rename(old)
+    shutil.rmtree(away, ignore_errors=True)
+    return old

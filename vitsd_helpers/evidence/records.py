@@ -228,16 +228,22 @@ def read_labels() -> tuple[np.ndarray, tuple[str, ...]]:
         )
 
 
-def device_name() -> str:
-    """The processor that Keras computes on, as its maker calls it."""
+def on_gpu() -> bool:
+    """Whether Keras computes elsewhere than on the processor."""
     import keras
 
     value = keras.Variable(0.0).value
     # On JAX it may lie on several.
     places = value.devices() if hasattr(value, "devices") else value.device
-    if "cpu" not in str(places).lower():
+    return "cpu" not in str(places).lower()
+
+
+def device_name() -> str:
+    """The processor that Keras computes on, as its maker calls it."""
+    if on_gpu():
         query = ("nvidia-smi", "--query-gpu=name", "--format=csv,noheader")
-        with contextlib.suppress(OSError, subprocess.CalledProcessError):
+        silent = OSError, subprocess.CalledProcessError, IndexError
+        with contextlib.suppress(*silent):
             found = subprocess.run(
                 query, capture_output=True, text=True, check=True
             )
@@ -267,18 +273,26 @@ def commit() -> str | None:
     """The commit of the checkout this package lies in.
 
     "-dirty" follows if a file was changed, other than records and executed
-    copies, which a run writes itself. None outside a git checkout.
+    copies, which a run writes itself. None where the package lies in no git
+    checkout of its own.
     """
-    git = ("git", "-C", str(Path(__file__).parents[2]))
+    root = Path(__file__).parents[2]
+    git = ("git", "-C", str(root))
     changes = ("status", "--porcelain", "--untracked-files=no", "--", ".")
     written = (":!book/results", ":!book/runs")
     try:
-        name, changed = (
+        top, name, changed = (
             subprocess.run(
                 [*git, *command], capture_output=True, text=True, check=True
             ).stdout.strip()
-            for command in (("rev-parse", "HEAD"), (*changes, *written))
+            for command in (
+                ("rev-parse", "--show-toplevel"),
+                ("rev-parse", "HEAD"),
+                (*changes, *written),
+            )
         )
     except (OSError, subprocess.CalledProcessError):
         return None
+    if Path(top).resolve() != root.resolve():
+        return None  # an environment within another project
     return name + "-dirty" * bool(changed)

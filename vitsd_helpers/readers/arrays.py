@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from .checks import check_part
+
 PARTS = ("train", "test", "val")
 
 
@@ -70,20 +72,8 @@ def _part(root: Path, part: str, classes: int) -> tuple:
     """Images and labels of a part, checked."""
     images = _open(root / f"x_{part}.npy")
     labels = np.array(_open(root / f"y_{part}.npy"))
-    if images.dtype != "uint8" or images.ndim != 4 or not len(images):
-        raise ValueError(
-            f"{images.filename} holds {images.dtype} {images.shape}: images "
-            "must be uint8 (N, height, width, channels), one or more."
-        )
-    if labels.dtype.kind not in "iu" or labels.shape != images.shape[:1]:
-        raise ValueError(
-            f"{root / f'y_{part}.npy'} holds {labels.dtype} {labels.shape}: "
-            f"it needs {len(images)} whole numbers, a label for each image."
-        )
-    odd = labels[(labels < 0) | (labels >= classes)]
-    if len(odd):
-        raise ValueError(
-            f"{root / f'y_{part}.npy'} holds the label {odd[0]}, and "
-            f"classes.txt names {classes} classes: 0 to {classes - 1}."
-        )
+    names = str(images.filename), str(root / f"y_{part}.npy")
+    check_part(images, labels, classes, names)
+    if not len(images):
+        raise ValueError(f"{names[0]} holds no image: it needs one or more.")
     return images, labels.astype("int64")

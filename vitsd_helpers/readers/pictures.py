@@ -25,9 +25,10 @@ def read_picture(
         channels: 3 for RGB, 1 for grey.
 
     Raises:
-        ValueError: for an array of another shape.
+        ValueError: for an array of another shape, or other channels.
         OSError: if the file cannot be read or is no picture.
     """
+    check_channels(channels)
     if isinstance(source, str | os.PathLike):
         with Image.open(source) as picture:
             return square(picture, size, channels)
@@ -63,6 +64,7 @@ def read_folder(
     Raises:
         ValueError, FileNotFoundError: see `load_data`.
     """
+    check_channels(channels)
     if not 0 < test_fraction < 1:
         raise ValueError(
             f"test_fraction={test_fraction} is outside 0..1: it is the part "
@@ -167,6 +169,15 @@ def _read(
             f"them:\n  {listing}"
         )
     return np.stack(images), np.array([label for _, label in files], "int64")
+
+
+def check_channels(channels: int) -> None:
+    """Raise ValueError unless pictures are to be in colour or grey."""
+    if channels not in (1, 3):
+        raise ValueError(
+            f"channels={channels}: pictures are read with 3, as RGB, or with "
+            "1, as grey."
+        )
 
 
 def square(picture: Image.Image, size: int, channels: int = 3) -> np.ndarray:

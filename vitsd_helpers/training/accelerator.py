@@ -5,8 +5,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-import keras
-
+from ..evidence.records import on_gpu
 from .recipes import Recipe
 
 #: Asks NVIDIA's driver for name, MiB of memory and compute capability.
@@ -44,7 +43,7 @@ class Accelerator:
 
 def find_accelerator() -> Accelerator:
     """What Keras computes on; of several cards the first."""
-    if not _on_gpu():
+    if not on_gpu():
         return Accelerator("no GPU", None, True)
     try:
         line = _ask_driver().splitlines()[0]
@@ -54,13 +53,6 @@ def find_accelerator() -> Accelerator:
     except (OSError, subprocess.CalledProcessError, ValueError, IndexError):
         # Another maker's, or an old driver: take what the recipe asks for.
         return Accelerator("a GPU that says nothing of itself", None, True)
-
-
-def _on_gpu() -> bool:
-    value = keras.Variable(0.0).value
-    # On JAX it may lie on several.
-    places = value.devices() if hasattr(value, "devices") else value.device
-    return "cpu" not in str(places).lower()
 
 
 def _ask_driver() -> str:

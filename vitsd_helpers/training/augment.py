@@ -555,11 +555,6 @@ def _grey(images):
 
 def _as_floats(images):
     images = ops.cast(images, "float32")
-    if len(images.shape) == 4 and None in images.shape[1:]:
-        raise ValueError(
-            f"images of shape {tuple(images.shape)} must have a known "
-            "height, width and number of channels."
-        )
     check_images(images)
     return images
 

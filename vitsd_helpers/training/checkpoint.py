@@ -142,11 +142,10 @@ class Checkpoints:
             return int(path.stem.removeprefix("epoch-")), arrays, meta
         return None
 
-    def remove(self) -> None:
-        """Delete the run's checkpoints and their folder."""
-        for path in self.folder.iterdir():
-            path.unlink()
-        self.folder.rmdir()
+    @property
+    def begun(self) -> bool:
+        """Whether there is a checkpoint, be it whole or not."""
+        return bool(self._paths())
 
     def _paths(self) -> list[Path]:
         """The checkpoints there are, oldest first."""

@@ -95,8 +95,8 @@ def predict(
         model: what `train` or `load_model` gave, or another from images
             (B, H, W, C) on the scale 0..255 to logits (B, classes).
         pictures: files, or arrays (H, W, C) or (H, W) on the scale 0..255,
-            of any size. Each is cropped to its central square and resized
-            as the model takes it.
+            of any size; or a single one. Each is cropped to its central
+            square and resized as the model takes it.
         class_names: in the order of the logits. Without them the model's
             own, which `train` and `load_model` give it.
         batch_size: pictures at a time.
@@ -114,7 +114,9 @@ def predict(
             one size; for an array of another shape.
         OSError: if a file cannot be read or is no picture.
     """
-    names = class_names or getattr(model, "class_names", None)
+    names = class_names
+    if names is None:
+        names = getattr(model, "class_names", None)
     if names is None:
         raise ValueError(
             f"the model {model.name!r} does not know the names of its "
@@ -133,7 +135,7 @@ def predict(
             f"the model {model.name!r} takes images {shape}: pictures are "
             "cropped to squares, so it must take squares of one size."
         )
-    if isinstance(pictures, str | os.PathLike):
+    if isinstance(pictures, str | os.PathLike) or _one_picture(pictures):
         pictures = [pictures]
     images = [read_picture(one, shape[0], shape[2]) for one in pictures]
     if not images:
@@ -150,6 +152,12 @@ def predict(
         [(names[index], float(row[index])) for index in np.argsort(-row)]
         for row in shares
     ]
+
+
+def _one_picture(pictures) -> bool:
+    """Whether an array is one picture, (H, W) or (H, W, C)."""
+    shape: tuple = getattr(pictures, "shape", ())
+    return len(shape) == 2 or (len(shape) == 3 and shape[-1] in (1, 3, 4))
 
 
 def _logits(model, images, batch_size) -> np.ndarray:

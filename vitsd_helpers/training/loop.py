@@ -193,31 +193,29 @@ def _train(
     check_model(model, data, recipe)
     variant = variant_of(model)
     name = name or record_name(recipe.name, variant, seed)
-    checkpoints = None
-    if folder is not None:
-        key = _key(model, data, recipe, seed)
-        checkpoints = Checkpoints(folder, name, key, first_process())
-    digest = _start_weights(model, checkpoints)
-    started = {"commit": commit(), "start_weights": digest}
     steps = epoch_steps(recipe, count)
-    trainer = _compiled(model, recipe, data, seed, steps * recipe.epochs)
-    done, state = _restore(trainer, checkpoints, started)
-    state["devices"] = devices
-    if not same_everywhere(done):
-        raise ValueError(
-            f"folder={str(folder)!r} holds other checkpoints for one process "
-            "than for another: give one that all machines share."
-        )
-    finished, predictions, test = True, None, None
     size = steps * recipe.batch_size
     bar = Progress(
-        size * recipe.epochs,
-        size * done,
-        report,
-        recipe.batch_size,
-        recipe.epochs,
+        size * recipe.epochs, report, recipe.batch_size, recipe.epochs
     )
+    finished, predictions, test = True, None, None
     with bar:
+        checkpoints = None
+        if folder is not None:
+            key = _key(model, data, recipe, seed)
+            checkpoints = Checkpoints(folder, name, key, first_process())
+        digest = _start_weights(model, checkpoints)
+        started = {"commit": commit(), "start_weights": digest}
+        bar.begin("compiling")
+        trainer = _compiled(model, recipe, data, seed, steps * recipe.epochs)
+        done, state = _restore(trainer, checkpoints, started)
+        bar.resume(size * done)
+        state["devices"] = devices
+        if not same_everywhere(done):
+            raise ValueError(
+                f"folder={str(folder)!r} holds other checkpoints for one "
+                "process than for another: give one that all machines share."
+            )
         if checkpoints and done:
             bar.tell(
                 f"goes on from epoch {done} of {recipe.epochs}, checkpoint "
@@ -233,26 +231,27 @@ def _train(
                 run(trainer, batches, keeper, done, recipe.epochs)
         except KeyboardInterrupt:
             finished = False
+            _sync(trainer)
             bar.line(f"stopped after {_epochs_done(state)} epochs")
         if finished:
-            bar.doing = "testing"
+            bar.begin("testing")
             test, predictions = _test(trainer, recipe, data)
-    model.class_names = tuple(data.class_names)
-    record = make_record(
-        recipe,
-        model,
-        data,
-        name=name,
-        seed=seed,
-        title=VARIANTS.get(variant, variant) if _ours(model) else variant,
-        started=state["started"],
-        outcome={
-            **state,
-            "finished": finished,
-            "steps": steps * _epochs_done(state),
-            "test": test,
-        },
-    )
+        model.class_names = tuple(data.class_names)
+        record = make_record(
+            recipe,
+            model,
+            data,
+            name=name,
+            seed=seed,
+            title=VARIANTS.get(variant, variant) if _ours(model) else variant,
+            started=state["started"],
+            outcome={
+                **state,
+                "finished": finished,
+                "steps": steps * _epochs_done(state),
+                "test": test,
+            },
+        )
     return Run(trainer, record, model.class_names, predictions)
 
 
@@ -384,7 +383,11 @@ def _start_weights(model, checkpoints) -> str:
     if checkpoints is None:
         return weights_digest(model)
     begun = _BEGUN.setdefault(model, {})
-    return begun.setdefault(checkpoints.folder, weights_digest(model))
+    if not checkpoints.begun:
+        begun.pop(checkpoints.folder, None)
+    if checkpoints.folder not in begun:
+        begun[checkpoints.folder] = weights_digest(model)
+    return begun[checkpoints.folder]
 
 
 def _epochs_done(state) -> int:
@@ -535,10 +538,15 @@ class _Keeper(keras.callbacks.Callback):
         for name, value in logs.items():
             state["epochs"].setdefault(name, []).append(float(value))
         if self.checkpoints:
-            if keras.backend.backend() == "jax":
-                self.model.jax_state_sync()
+            _sync(self.model)
             self.checkpoints.save(epoch + 1, _arrays(self.model), state)
         self.bar.line(_line(self.recipe, state))
+
+
+def _sync(trainer) -> None:
+    """On JAX put the state of `fit` back into the variables."""
+    if keras.backend.backend() == "jax":
+        trainer.jax_state_sync()
 
 
 def _arrays(trainer) -> dict[str, np.ndarray]:
@@ -559,7 +567,7 @@ def _restore(trainer, checkpoints, started) -> tuple[int, dict]:
     layout = _layout(trainer.learned)
     found = checkpoints.load() if checkpoints else None
     if found is None:
-        return 0, {
+        state = {
             "epochs": {},
             "seconds": 0.0,
             "compile_seconds": 0.0,
@@ -567,6 +575,9 @@ def _restore(trainer, checkpoints, started) -> tuple[int, dict]:
             "started": started,
             "variables": layout,
         }
+        if checkpoints:  # a stop in the first epoch goes back to here
+            checkpoints.save(0, _arrays(trainer), state)
+        return 0, state
     done, arrays, state = found
     for line in differing(state["variables"], layout, "variables"):
         raise ValueError(

@@ -27,7 +27,7 @@ def make_optimizer(recipe: Recipe, steps: int) -> keras.Optimizer:
         steps: of the whole run; the cosine ends at zero after them.
 
     Raises:
-        ValueError: for an unknown optimiser.
+        ValueError: for an unknown optimiser or schedule.
     """
     rate = recipe.learning_rate
     if recipe.schedule == "cosine":
@@ -37,6 +37,11 @@ def make_optimizer(recipe: Recipe, steps: int) -> keras.Optimizer:
             warmup_target=recipe.learning_rate,
             warmup_steps=warmup,
             decay_steps=steps - warmup,
+        )
+    elif recipe.schedule != "constant":
+        raise ValueError(
+            f"schedule={recipe.schedule!r} is unknown: choose 'cosine' or "
+            "'constant'."
         )
     settings = {
         "learning_rate": rate,

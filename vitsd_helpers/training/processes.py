@@ -4,6 +4,7 @@ Each runs the same program, and JAX sees the devices of all. Nothing here
 needs Keras until it is called, so that a launcher starts at once.
 """
 
+import inspect
 import os
 
 #: What `initialize` reads: the first process's address, how many processes
@@ -89,10 +90,14 @@ def initialize() -> bool:
                 "JAX_COORDINATOR_BIND_ADDRESS", address
             ),
         }
+    limits = {
+        "heartbeat_timeout_seconds": HEARTBEAT,
+        "shutdown_timeout_seconds": 2 * HEARTBEAT,
+    }
+    # The second one is younger than the JAX of Colab.
+    known = inspect.signature(jax.distributed.initialize).parameters
     jax.distributed.initialize(
-        **where,
-        heartbeat_timeout_seconds=HEARTBEAT,
-        shutdown_timeout_seconds=2 * HEARTBEAT,
+        **where, **{k: v for k, v in limits.items() if k in known}
     )
     keras.distribution.set_distribution(
         keras.distribution.DataParallel(auto_shard_dataset=False)

@@ -30,11 +30,10 @@ class Progress:
     On a terminal there is a bar. In a notebook there is one output that
     changes and is empty at the end, so that nothing of it is stored.
     Elsewhere a line is printed every `EVERY` seconds, while nothing can be
-    counted too: a compilation, or an epoch that is one function.
+    counted too: reading, a compilation, or an epoch that is one function.
 
     Args:
         total: images of the whole run.
-        done: how many of them were seen before.
         report: is given every `line`, and no other sign is given.
         batch_size: images a step.
         epochs: of the whole run.
@@ -43,16 +42,16 @@ class Progress:
     def __init__(
         self,
         total: int,
-        done: int = 0,
         report: Callable[[str], None] | None = None,
         batch_size: int = 1,
         epochs: int = 1,
     ):
-        self.total, self.seen, self.report = total, done, report
+        self.total, self.seen, self.report = total, 0, report
         self.batch_size, self.epochs = batch_size, epochs
-        self.doing = "compiling"
+        self.doing = "reading the data"
         self.loss: float | None = None
         self.warm_since: tuple[float, int] | None = None
+        self.told = False
         self.begun = self.said = self.counted = time.monotonic()
         #: IPython's handle of what is displayed.
         self.output: Any = None
@@ -60,7 +59,6 @@ class Progress:
         terminal = sys.stdout.isatty() and self.display is None
         self.bar = tqdm(
             total=total,
-            initial=done,
             unit="image",
             unit_scale=True,
             file=sys.stdout,
@@ -93,15 +91,25 @@ class Progress:
         self.counted = time.monotonic()
         self.loss = (logs or {}).get("loss", self.loss)
         self.bar.update(count)
-        if self.warm_since and self.rate:
+        if self.warm_since and self.rate and not self.told:
             _, first = self.warm_since
             steps = (self.seen - first) // self.batch_size
-            if steps == ENOUGH and self.left > EVERY:
+            if steps >= ENOUGH and self.left > EVERY:
+                self.told = True
                 whole = duration(self.total / self.rate)
                 self.tell(
-                    f"after {ENOUGH} steps: about {whole} for the whole run, "
+                    f"after {steps} steps: about {whole} for the whole run, "
                     f"{duration(self.left)} left"
                 )
+
+    def resume(self, done: int) -> None:
+        """So many images were seen before."""
+        self.seen = self.bar.n = self.bar.initial = done
+        self.bar.refresh()
+
+    def begin(self, doing: str) -> None:
+        """Say from here on that so long this is being done."""
+        self.doing, self.begun = doing, time.monotonic()
 
     def compiled(self) -> None:
         """From here on the time is that of steps."""

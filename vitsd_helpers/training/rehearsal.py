@@ -51,7 +51,8 @@ def rehearse(
     """Train a throwaway model for a few steps, and say how long all take.
 
     Nothing of it is kept. The first steps of a run are not its slowest: a
-    laptop that gets warm, or a card that others use too, takes longer.
+    laptop that gets warm, or a card that others use too, takes longer. With
+    patch dropout the steps with all tokens are timed, the slower ones.
 
     Args:
         recipe, variant: what is to be trained.
@@ -64,7 +65,11 @@ def rehearse(
     size = recipe.batch_size
     # One more: the first step is timed apart, with what it compiles.
     short = dataclasses.replace(
-        recipe, epochs=1, samples_per_epoch=(STEPS + 1) * size
+        recipe,
+        epochs=1,
+        samples_per_epoch=(STEPS + 1) * size,
+        keep_tokens=1.0,
+        keep_until=0.0,
     )
     images, labels = data.split(data.tested)
     few = {

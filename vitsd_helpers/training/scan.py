@@ -13,7 +13,7 @@ import numpy as np
 from keras import ops
 
 from .inference import share_within
-from .trainer import Trainer
+from .trainer import Trainer, cross_entropy
 
 
 class EpochScan:
@@ -72,10 +72,10 @@ class EpochScan:
         return tuple([v.value for v in group] for group in self.variables)
 
     def _loss(self, trainable, others, slots, indices):
-        outputs, others = self.trainer.stateless_call(
-            trainable, others, indices, training=True
+        outputs, others, losses = self.trainer.stateless_call(
+            trainable, others, indices, training=True, return_losses=True
         )
-        loss = self.trainer.compute_loss(y_pred=outputs)
+        loss = sum(losses, cross_entropy(outputs))
         labels = ops.take(others[self.labels], indices)
         logs = {
             "loss": loss,

@@ -69,8 +69,10 @@ def subset(data: ImageData, count: int, seed: int = 0) -> ImageData:
         seed: of the draw.
 
     Raises:
-        ValueError: if `count` leaves some class without an image, or is
-            larger than what there is; if the images are in a file.
+        ValueError: if `count` leaves some class without an image, is larger
+            than what there is, or leaves out fewer images than there are
+            classes (but none): these could not be drawn in proportion; if
+            the images are in a file.
     """
     if count == len(data.y_train):
         return data

@@ -130,13 +130,19 @@ class Trainer(keras.Model):
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
-        losses = ops.categorical_crossentropy(
-            y_pred["targets"], y_pred["logits"], from_logits=True
-        )
-        return ops.mean(losses)
+        # And the model's own losses, such as a regularizer's.
+        return sum(self.losses, cross_entropy(y_pred))
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         return super().compute_metrics(x, y, y_pred["logits"], sample_weight)
+
+
+def cross_entropy(outputs: dict):
+    """The mean over a batch, of logits and targets (B, classes)."""
+    losses = ops.categorical_crossentropy(
+        outputs["targets"], outputs["logits"], from_logits=True
+    )
+    return ops.mean(losses)
 
 
 class _File:

@@ -1,11 +1,12 @@
 """Models on the disk and on the Hugging Face Hub."""
 
+import contextlib
 import dataclasses
 import json
 import os
 import shutil
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 from keras import ops
 
 from ..evidence.cards import model_card
-from ..evidence.files import write_whole
+from ..evidence.files import replace_folder, write_whole
 from ..model import ViTConfig, build_vit
 from .export import FORMATS, KERAS, available, check_formats, export_folder
 
@@ -160,9 +161,7 @@ def save_model(
         files = sorted(file.name for file in aside.iterdir())
         card = model_card(record, files, apart=apart, **about)
         write_whole(aside / CARD, card)
-    if path.exists():
-        shutil.rmtree(path)
-    return aside.replace(path)
+    return replace_folder(aside, path)
 
 
 def _describe(model: keras.Model) -> dict:
@@ -212,16 +211,23 @@ def load_model(path: str | os.PathLike) -> keras.Model:
     path = Path(path)
     if path.is_dir():
         return _load_folder(path)
-    from safetensors import safe_open
+    from safetensors import SafetensorError, safe_open
 
-    with safe_open(path, "numpy") as file:
-        about = file.metadata() or {}
+    try:
+        with safe_open(path, "numpy") as file:
+            about = file.metadata() or {}
+    except SafetensorError as error:
+        raise ValueError(
+            f"{path} is no file of safetensors ({error}): give the folder of "
+            "a saved model, or a file of save_weights."
+        ) from error
     if "config" not in about:
         raise ValueError(
             f"{path} has no 'config' in its header: build its model "
             "yourself and call load_weights."
         )
-    model = build_vit(config_of(json.loads(about["config"])))
+    with _in_float32():
+        model = build_vit(config_of(json.loads(about["config"])))
     load_weights(model, path)
     if "class_names" in about:
         model.class_names = tuple(json.loads(about["class_names"]))
@@ -272,20 +278,39 @@ def config_of(settings: dict[str, Any]) -> ViTConfig:
     return ViTConfig(**tuples)
 
 
+@contextlib.contextmanager
+def _in_float32() -> Iterator[None]:
+    """What is built inside computes in float32."""
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(policy)
+
+
+def _of_float32(config):
+    """What Keras serialised, with every layer's policy float32."""
+    if isinstance(config, list):
+        return [_of_float32(value) for value in config]
+    if not isinstance(config, dict):
+        return config
+    if config.get("class_name") == "DTypePolicy":
+        return {**config, "config": {"name": "float32"}}
+    return {key: _of_float32(value) for key, value in config.items()}
+
+
 def _load_folder(path: Path) -> keras.Model:
     description = path / DESCRIPTION
     if not description.is_file():
         raise ValueError(f"{path} is no saved model: it has no {DESCRIPTION}.")
     what = json.loads(description.read_text())
     if what["kind"] == "vit":
-        policy = keras.config.dtype_policy()
-        keras.config.set_dtype_policy("float32")
-        try:
+        with _in_float32():
             model = build_vit(config_of(what["config"]), what["name"])
-        finally:
-            keras.config.set_dtype_policy(policy)
     else:
-        model = keras.saving.deserialize_keras_object(what["config"])
+        config = _of_float32(what["config"])
+        model = keras.saving.deserialize_keras_object(config)
     load_weights(model, path / WEIGHTS)
     if "class_names" in what:
         model.class_names = tuple(what["class_names"])

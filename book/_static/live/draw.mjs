@@ -1,25 +1,25 @@
 /* Paint pictures, grids and heat maps on a canvas. */
 
-/** The colours of matplotlib's cividis at 0, 1/8, ... 1. */
-const CIVIDIS = [
-  [0, 34, 78],
-  [26, 56, 111],
-  [67, 78, 108],
-  [97, 101, 111],
-  [125, 124, 120],
-  [155, 148, 118],
-  [188, 174, 108],
-  [222, 201, 88],
-  [254, 232, 56],
+/** The colours of matplotlib's viridis at 0, 1/8, ... 1. */
+const VIRIDIS = [
+  [68, 1, 84],
+  [71, 45, 123],
+  [59, 82, 139],
+  [44, 114, 142],
+  [33, 145, 140],
+  [40, 174, 128],
+  [94, 201, 98],
+  [173, 220, 48],
+  [253, 231, 37],
 ];
 
 /** The colour for a value between 0 and 1, as [red, green, blue]. */
-export function cividis(value) {
-  const last = CIVIDIS.length - 1;
+export function viridis(value) {
+  const last = VIRIDIS.length - 1;
   const place = Math.min(Math.max(value, 0), 1) * last;
   const low = Math.min(Math.floor(place), last - 1);
-  return CIVIDIS[low].map((from, c) =>
-    Math.round(from + (place - low) * (CIVIDIS[low + 1][c] - from)),
+  return VIRIDIS[low].map((from, c) =>
+    Math.round(from + (place - low) * (VIRIDIS[low + 1][c] - from)),
   );
 }
 
@@ -83,7 +83,7 @@ export function paintCover(context, size, values, count) {
 
 /** A heat map of count x count squares, of values between 0 and 1. */
 export function paintMap(context, size, values, count) {
-  const colour = (i) => `rgb(${cividis(values[i]).join(" ")})`;
+  const colour = (i) => `rgb(${viridis(values[i]).join(" ")})`;
   paintSquares(context, size, count, colour);
 }
 

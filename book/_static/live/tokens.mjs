@@ -3,7 +3,7 @@
  * its own query and key, as in chapter 3.
  */
 import { make, slider } from "./dom.mjs";
-import { cividis, prepare } from "./draw.mjs";
+import { viridis, prepare } from "./draw.mjs";
 import { entropy, shares } from "./numbers.mjs";
 
 /** The chapter's four tokens and its temperature. */
@@ -221,7 +221,7 @@ class Tokens {
         this.now.weights,
         (weight) => {
           const cell = make("td", {}, weight.toFixed(2));
-          const colour = cividis(weight);
+          const colour = viridis(weight);
           cell.style.background = `rgb(${colour.join(" ")})`;
           cell.style.color = inkOn(colour);
           return cell;
