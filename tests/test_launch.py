@@ -124,29 +124,64 @@ def test_processes_on_another_backend_are_refused(monkeypatch):
         processes.initialize()
 
 
-@on_jax
-@pytest.mark.parametrize("told", [None, "0.0.0.0:9"])
-def test_the_coordinator_listens_where_it_is_told(monkeypatch, told):
+@pytest.fixture
+def joined(monkeypatch) -> dict:
+    """What JAX would be told; an older JAX takes one limit fewer."""
     import jax
 
-    given = {}
-    monkeypatch.setattr(
-        jax.distributed, "initialize", lambda **options: given.update(options)
-    )
+    given: dict = {}
+
+    def join(*, heartbeat_timeout_seconds, **more):
+        given.update(more, heartbeat=heartbeat_timeout_seconds)
+
+    def join_older(
+        coordinator_address=None,
+        num_processes=None,
+        process_id=None,
+        coordinator_bind_address=None,
+        heartbeat_timeout_seconds=100,
+    ):
+        given.update(locals(), heartbeat=heartbeat_timeout_seconds)
+
+    given["older"] = join_older
+    monkeypatch.setattr(jax.distributed, "initialize", join)
     monkeypatch.setattr(
         keras.distribution, "set_distribution", lambda found: None
     )
+    for name in (*processes.VARIABLES, "JAX_COORDINATOR_BIND_ADDRESS"):
+        monkeypatch.delenv(name, raising=False)
+    return given
+
+
+@on_jax
+@pytest.mark.parametrize("told", [None, "0.0.0.0:9"])
+@pytest.mark.parametrize("older", [False, True])
+def test_the_coordinator_listens_where_it_is_told(
+    monkeypatch, joined, told, older
+):
+    if older:
+        monkeypatch.setattr("jax.distributed.initialize", joined["older"])
     values = ("127.0.0.1:1234", "2", "1")
     for name, value in zip(processes.VARIABLES, values, strict=True):
         monkeypatch.setenv(name, value)
-    monkeypatch.delenv("JAX_COORDINATOR_BIND_ADDRESS", raising=False)
     if told:
         monkeypatch.setenv("JAX_COORDINATOR_BIND_ADDRESS", told)
     assert processes.initialize()
     listens = told or "127.0.0.1:1234"
-    assert given["coordinator_bind_address"] == listens
-    assert given["num_processes"] == 2 and given["process_id"] == 1
-    assert given["heartbeat_timeout_seconds"] == processes.HEARTBEAT
+    assert joined["coordinator_bind_address"] == listens
+    assert joined["num_processes"] == 2 and joined["process_id"] == 1
+    assert joined["heartbeat"] == processes.HEARTBEAT
+
+
+@on_jax
+def test_in_slurm_jax_asks_slurm(monkeypatch, joined):
+    monkeypatch.setenv("SLURM_STEP_NODELIST", "node[1-2]")
+    monkeypatch.setenv("SLURM_NTASKS", "1")
+    assert not processes.initialize()
+    monkeypatch.setenv("SLURM_NTASKS", "2")
+    assert processes.initialize()
+    assert "coordinator_address" not in joined
+    assert joined["heartbeat"] == processes.HEARTBEAT
 
 
 def lines_until(launcher, start: str) -> list[str]:
