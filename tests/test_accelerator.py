@@ -117,6 +117,7 @@ def test_colab_is_sized_for_half_an_hour_by_its_estimate():
     assert 2 * time.seconds == pytest.approx(30 * 60, rel=0.05)
 
 
+@pytest.mark.slow
 def test_a_rehearsal_measures_and_leaves_no_trace(data, monkeypatch):
     """The training after it is bit for bit the one without it."""
     recipe = tiny(epochs=2)

@@ -150,6 +150,7 @@ def test_nothing_names_the_placeholder(copy):
     assert found == set()
 
 
+@pytest.mark.slow
 def test_writing_twice_changes_nothing(copy):
     def contents():
         return {p: p.read_bytes() for p in copy.rglob("*") if p.is_file()}

@@ -53,6 +53,7 @@ def test_recipe_builds_it_in_its_precision(digits):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_it_learns(digits, tmp_path):
     recipe = get_recipe("quick")
     model = recipe.build("cnn", digits, seed=0)

@@ -95,6 +95,7 @@ def test_a_run_is_that_of_memory_and_reads_its_batches(folder, data):
     assert not any(v.dtype == "uint8" for v in run.trainer.variables)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_from_a_file(folder, data, tmp_path):
     """Even one that began in memory."""
     whole = fit(tiny(), "sl", load_data("arrays", folder), report=quiet)

@@ -285,6 +285,7 @@ for path in folder.glob("*.keras"):
 """
 
 
+@pytest.mark.slow
 def test_saved_models_load_in_a_fresh_process(
     tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

@@ -151,7 +151,9 @@ def test_tokens_are_switched_at_the_epoch(data, seen, scan):
     assert run.record["recipe"]["keep_tokens"] == 0.5
 
 
-@pytest.mark.parametrize("epochs", [1, 2, 3])
+@pytest.mark.parametrize(
+    "epochs", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 3))]
+)
 def test_resumes_bit_for_bit_across_the_switch(data, tmp_path, epochs):
     whole = fit(half(), "sl", data, report=quiet)
     with pytest.raises(Stop):
@@ -183,6 +185,7 @@ def test_class_token_of_a_trained_model(data, seen):
     assert set(seen) == {33, 65}
 
 
+@pytest.mark.slow
 def test_compiled_by_xla_and_in_half_precision(data):
     recipe = half(jit_compile=True, precision="mixed_bfloat16")
     record = fit(recipe, "sl", data, report=quiet).record

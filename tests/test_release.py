@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 IGNORED = (".git", ".venv", "_build", "data", ".checkpoints", "*_cache")
 TOOL = "book/tools/release.py"

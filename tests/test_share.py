@@ -277,6 +277,7 @@ def litert(path, pixels):
     return interpreter.get_tensor(entry["index"])
 
 
+@pytest.mark.slow
 def test_a_model_that_cannot_be_exported_leaves_no_file(tmp_path, monkeypatch):
     pytest.importorskip("tensorflow", reason="exports are TensorFlow's")
     monkeypatch.setattr(export, "missing", lambda name: [])

@@ -42,6 +42,7 @@ AXE = ROOT / "tests" / "axe.min.js"
 
 FIRST = chapters_of_toc()[0] + ".html"
 CHAPTER = "notebooks/03_locality_attention.html"
+RESULT = "notebooks/08_how_small_is_small.html"
 LIVE = "book/explorer.html"
 SEARCH = "search.html?q=softmax"
 PAGES = [f"{name}.html" for name in chapters_of_toc()] + [SEARCH]
@@ -54,6 +55,7 @@ LOOKS = {
     for name, page in (
         ("index", FIRST),
         ("chapter", CHAPTER),
+        ("result", RESULT),
         ("explorer", LIVE),
     )
     for mode, scheme, size in (
@@ -94,10 +96,14 @@ TEXT = {".css", ".html", ".js", ".json", ".mjs", ".svg", ".txt"}
 
 FACTS = """async () => {
   const all = (selector) => [...document.querySelectorAll(selector)];
+  const figure = all(".bd-article img, .bd-article .live").find(
+    (e) => e.getBoundingClientRect().height > 60);
+  const top = figure && figure.getBoundingClientRect().top + scrollY;
   for (const closed of all("details:not([open])")) closed.open = true;
   await document.fonts.ready;
   const wide = (e) => e.scrollWidth > e.clientWidth;
   return {
+    figure: top ?? null,
     overflow: document.documentElement.scrollWidth - innerWidth,
     scrolling: all(".highlight pre").filter(wide).map((e) => e.innerText),
     searches: all(".search-button__button, input[type=search]").filter(
@@ -244,6 +250,14 @@ def test_nothing_is_asked_of_another_host(visits, address, page):
 def test_console_is_silent(visits, page):
     """No error, no warning, and nothing that the policy refused."""
     assert visits(page).complaints == []
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if page.startswith("notebooks/")]
+)
+def test_a_figure_comes_within_two_screens(visits, page):
+    """With what is folded still folded."""
+    assert visits(page).desktop["figure"] < 2 * DESKTOP["height"]
 
 
 def test_models_run_in_the_page(visits):
@@ -632,6 +646,22 @@ def test_curves_stay_without_javascript(chromium, address):
     told = page.locator("main").inner_text()
     for curve in ("pretrained", "sl"):
         assert curves.chosen(curve, "best")[5_000].top1 in told
+    context.close()
+
+
+@pytest.mark.parametrize("page", [CHAPTER, RESULT])
+def test_paper_shows_the_chapter_alone(chromium, address, page):
+    """No bars, no folded code, and nothing wider than the sheet."""
+    context = chromium.new_context(viewport={"width": 720, "height": 1000})
+    opened = context.new_page()
+    opened.goto(f"{address}/{page}", wait_until="networkidle")
+    opened.emulate_media(media="print")
+    assert opened.locator(".bd-article h1").is_visible()
+    for apart in (".bd-sidebar-primary", ".bd-header-article", ".live"):
+        for one in opened.locator(apart).all():
+            assert not one.is_visible(), apart
+    wide = "document.documentElement.scrollWidth - innerWidth"
+    assert opened.evaluate(wide) <= 0
     context.close()
 
 

@@ -478,6 +478,7 @@ def test_build_draws_the_weights_from_the_seed(data):
     assert one == again != other
 
 
+@pytest.mark.slow
 def test_another_name_does_not_resume(data, tmp_path):
     fit(tiny(epochs=1), "sl", data, folder=tmp_path, report=quiet)
     lines = []
@@ -711,6 +712,7 @@ def test_float16_alone_is_scaled():
     assert isinstance(scaled.inner_optimizer, keras.optimizers.AdamW)
 
 
+@pytest.mark.slow
 def test_float16_resumes_with_its_scale(data, tmp_path):
     recipe = tiny(precision="mixed_float16", epochs=3)
     whole = fit(recipe, "sl", data, report=quiet)

@@ -147,6 +147,7 @@ def test_one_layer_is_exchanged(variant, recipe, data):
             assert all(a.shape == b.shape for a, b in pairs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", tricks.MODELS)
 def test_it_trains_in_half_precision_under_muon(variant, recipe, data):
     model = tricks.build(recipe, variant, data, 0)

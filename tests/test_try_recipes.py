@@ -31,6 +31,7 @@ def test_mistyped_trial_is_an_error(text):
         try_recipes.parse_trial(QUICK, text)
 
 
+@pytest.mark.slow
 def test_trial_leaves_a_record_and_is_not_run_again(tmp_path, monkeypatch):
     text = 'short={"epochs": 1, "held_out": 100, "train_images": 128}'
     recipe = try_recipes.parse_trial(QUICK, text)

@@ -27,7 +27,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vitsd_helpers.data import ImageData, load_data
+from vitsd_helpers.data import load_data
 from vitsd_helpers.evidence.files import write_whole
 from vitsd_helpers.evidence.records import commit, device_name, versions
 from vitsd_helpers.training.recipes import SIZES
@@ -147,13 +147,18 @@ def fit(path: Path, images: int, seed: int) -> dict:
         per_image = float(kept["seconds"]) / (
             len(data.x_train) + len(data.x_test)
         )
-    chosen: ImageData = subset(replace(data, **features), images, seed)
-    trials = choose(chosen.x_train, chosen.y_train, seed)
+    # In place of the images their numbers, of four bytes each.
+    numbers = np.arange(len(data.x_train), dtype="uint32")
+    places = numbers.view("uint8").reshape(-1, 1, 1, 4)
+    drawn = subset(replace(data, x_train=places), images, seed)
+    x = features["x_train"][drawn.x_train.reshape(-1, 4).view("uint32")[:, 0]]
+    y = drawn.y_train
+    trials = choose(x, y, seed)
     best = max(trials, key=lambda trial: trial["top1"])["C"]
     start = time.perf_counter()
-    model = classifier(best).fit(chosen.x_train, chosen.y_train)
+    model = classifier(best).fit(x, y)
     seconds = time.perf_counter() - start + per_image * images
-    known = metrics(model, chosen.x_train, chosen.y_train)
+    known = metrics(model, x, y)
     settings = {
         "name": f"pretrained-{images}",
         "data": "cifar100",
@@ -179,13 +184,13 @@ def fit(path: Path, images: int, seed: int) -> dict:
         "data": "cifar100",
         "data_md5": subset(data, images, seed).md5,
         "train_images": images,
-        "test_images": len(chosen.x_test),
+        "test_images": len(data.x_test),
         "tested_on": "test",
         "tested_weights": "last",
         "seed": seed,
         "finished": True,
         "epochs": {name: [value] for name, value in known.items()},
-        "test": metrics(model, chosen.x_test, chosen.y_test),
+        "test": metrics(model, features["x_test"], data.y_test),
         "steps": int(model[-1].n_iter_[0]),
         "images": images,
         "seconds": round(seconds, 2),
