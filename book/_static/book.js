@@ -22,7 +22,9 @@ const results = document.querySelector("#search-results");
 if (results) new MutationObserver(() => {
   const walker = document.createTreeWalker(results, NodeFilter.SHOW_TEXT);
   for (let text = walker.nextNode(); text; text = walker.nextNode()) {
-    const read = text.data.replace(/\\[([](.+?)\\[)\]]/gs, (_, tex) => plain(tex));
+    // A piece may begin or end within one.
+    const read = text.data.replace(/\\[([](.+?)(?:\\[)\]]|$)/gs, (_, tex) => plain(tex))
+      .replace(/\\[)\]]/g, "");
     if (read !== text.data) text.data = read;
   }
 }).observe(results, { childList: true, subtree: true });
