@@ -327,6 +327,34 @@ def test_the_chapters_indexed_job_is_the_list():
     assert said == "steps-5000 vit 0 has a record\n"
 
 
+INDEX = """
+import sys
+sys.path.insert(0, sys.argv.pop(1))
+import experiments
+experiments.STUDIES["ladder"] = [("quick", "vit", 0), ("quick", "sl", 0)]
+experiments.main()
+"""
+
+
+@pytest.mark.slow
+def test_an_index_of_an_array_is_trained_once(tmp_path):
+    """As Slurm and Kubernetes start it, each place in a process of its own."""
+    places = ["--results", tmp_path / "kept", "--work", tmp_path / "state"]
+    tools = Path(experiments.__file__).parent
+    words = [sys.executable, "-c", INDEX, tools, "run", "ladder", *places]
+    for index in (0, 1, 1):
+        done = subprocess.run(
+            [*map(str, words), "--index", str(index)],
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        last = done.stdout
+    assert "quick sl 0 has a record" in last
+    kept = {path.name for path in (tmp_path / "kept").rglob("*.json")}
+    assert kept == {"quick-vit-seed0.json", "quick-sl-seed0.json"}
+
+
 NODES = """
 import os, sys, threading, time
 from pathlib import Path

@@ -134,7 +134,7 @@ SERIOUS = """(only) => axe.run({
   resultTypes: ["violations"],
   ...(only && { runOnly: { type: "rule", values: only } }),
 }).then(({ violations }) => violations
-  .filter(({ impact }) => ["serious", "critical"].includes(impact))
+  .filter(({ impact }) => impact !== "minor")
   .flatMap(({ id, nodes }) => nodes.map(
     ({ html, failureSummary }) => [id, html, failureSummary].join("\\n"))))"""
 
@@ -169,7 +169,8 @@ class Visit:
         complaints: errors and warnings of the console, and failed requests.
         desktop: FACTS on a desktop.
         phones: FACTS on phones.
-        serious: what axe finds on the light page, serious or worse.
+        serious: what axe finds on the light page, but for the minor: a
+            table's corner may be empty.
         serious_dark: the same of the dark page's contrasts.
         wrong: charts without a filter when dark, and other pictures with
             one or with a background.

@@ -342,6 +342,20 @@ def test_unfinished_record_replaces_no_finished_one(record, tmp_path):
     assert path.read_text() == whole
 
 
+def test_the_commit_is_that_of_the_start(monkeypatch):
+    """Whatever is committed while it trains."""
+    import vitsd_helpers.training.loop as engine
+
+    seen = iter(["at the start", "later"])
+    monkeypatch.setattr(engine, "commit", lambda: next(seen))
+    data = few_digits(64)
+    recipe = dataclasses.replace(get_recipe("quick"), epochs=1)
+    model = recipe.build("vit", data, 0)
+    run = train(model, data, recipe, report=lambda line: None)
+    assert run.record["commit"] == "at the start"
+    assert data.statistics is data.statistics and data.md5 is data.md5
+
+
 def test_another_projects_commit_is_not_the_packages(tmp_path, monkeypatch):
     """Installed into the environment of a project that is under git."""
     place = tmp_path / ".venv" / "lib" / "vitsd_helpers" / "evidence"
