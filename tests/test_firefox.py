@@ -1,12 +1,13 @@
 """The live figures in Firefox: they open, answer the keyboard, axe is clean.
 
-Skipped where Firefox, Node or puppeteer-core is not there. On Debian:
-`apt install firefox-esr nodejs npm`, then `npm install --prefix DIR
-puppeteer-core@24` and `NODE_PATH=DIR/node_modules pytest
+Skipped where Firefox, Node or puppeteer-core is not there; `.ci/firefox`
+installs them on Debian and runs this. On another system: `npm install
+--prefix DIR puppeteer-core@24`, then `NODE_PATH=DIR/node_modules pytest
 tests/test_firefox.py`.
 """
 
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -20,6 +21,7 @@ pytestmark = pytest.mark.slow
 TESTS = Path(__file__).parent
 STATIC = TESTS.parent / "book" / "_static"
 NAMES = ("firefox-esr", "firefox")
+REQUIRED = "VITSD_REQUIRE_FIREFOX"
 #: The still of each page, which its figure replaces.
 STILLS = {
     "explorer": "live-attention.webp",
@@ -43,11 +45,12 @@ def firefox():
     """Its path; a skip without it or what drives it."""
     path = next(filter(None, map(shutil.which, NAMES)), None)
     node = shutil.which("node")
+    absent = pytest.fail if os.environ.get(REQUIRED) == "1" else pytest.skip
     if not path or not node:
-        pytest.skip("no Firefox or no Node: apt install firefox-esr nodejs")
+        absent("no Firefox or no Node: apt install firefox-esr nodejs")
     asked = "require('puppeteer-core')"
     if subprocess.run([node, "-e", asked], capture_output=True).returncode:
-        pytest.skip("no puppeteer-core on NODE_PATH; see the module")
+        absent("no puppeteer-core on NODE_PATH; see the module")
     return path
 
 

@@ -29,6 +29,7 @@ SCRIPTS = [
 #: What needs GitHub, PyPI or Colab's image; each has a test of its own, or
 #: is one command of theirs.
 OUTSIDE = {
+    ".ci/firefox",  # of the tests of a clean clone it would run none
     ".ci/preview",
     ".ci/published",
     ".ci/publish-release release",
