@@ -1,6 +1,7 @@
 """A release: two commits, a tag, and files that belong together."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -131,3 +132,23 @@ def test_a_release_says_what_changed(released):
     assert done.returncode == 1
     assert "CHANGELOG.md says nothing under ## Unreleased" in done.stderr
     assert git(released, "tag", "--list", "v3.1.5") == ""
+
+
+@pytest.mark.heavy
+def test_the_tests_hold_at_the_tag(released, tmp_path):
+    """Where the branch is the tag's name, and nothing is unreleased."""
+    folder = tmp_path / "book"
+    git(ROOT, "clone", "-q", str(released), str(folder))
+    git(folder, "checkout", "-q", "v3.1.4")
+    tests = [
+        f"tests/test_{name}.py" for name in ("address", "book", "release")
+    ]
+    options = ["-q", "-p", "no:cacheprovider", "-m", "not heavy"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, *tests],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(folder)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-4000:]
