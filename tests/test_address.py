@@ -183,6 +183,7 @@ def test_every_place_has_the_new_address(copy):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="no git checkout")
 def test_a_published_clone_keeps_its_executed_copies(tmp_path):
     """They are the chapter's at their commit, whatever the address is."""
     clone = tmp_path / "clone"
