@@ -389,6 +389,11 @@ def screenshot(chromium, url: str, scheme: str, size: dict) -> Image.Image:
     page.evaluate(
         "document.querySelector('.bd-sidebar-primary').scrollTo(0, 0)"
     )
+    # What came into view by these styles may still be on its way.
+    page.wait_for_function(
+        """() => [...document.images].every((e) => e.complete ||
+          e.getBoundingClientRect().top > innerHeight)"""
+    )
     taken = page.screenshot(animations="disabled")
     context.close()
     with Image.open(io.BytesIO(taken)) as image:
