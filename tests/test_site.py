@@ -86,8 +86,8 @@ html { --pst-font-family-base: Pinned !important;
 
 #: What the address of the repository adds to a page.
 UNPUBLISHED = """
-.published, p:has(> a > img[alt="Open in Colab"]), .article-header-buttons
-  { display: none !important; }
+.published, p:has(> a > img[alt="Open in Colab"]), .article-header-buttons,
+  .tag_colab-install { display: none !important; }
 """
 
 MEGABYTE = 1_000_000
