@@ -125,6 +125,43 @@ def test_notebook_shows_it_and_stores_nothing(tmp_path):
         assert output.get("text") == "stored\n" or output.data == {}
 
 
+@pytest.mark.parametrize(
+    ("models", "weights", "lost"),
+    [
+        ("vit,sl", True, None),
+        ("vit", True, "laptop-sl-seed0.json"),
+        ("vit,sl", False, "laptop-sl-seed0.safetensors"),
+    ],
+)
+def test_a_run_is_not_replaced_by_one_with_less(
+    tmp_path, monkeypatch, models, weights, lost
+):
+    monkeypatch.setattr(chapter5, "ROOT", tmp_path)
+    folder = tmp_path / "runs" / "laptop-seed0"
+    folder.mkdir(parents=True)
+    for variant in ("vit", "sl"):
+        for ending in ("json", "npz", "safetensors"):
+            (folder / f"laptop-{variant}-seed0.{ending}").touch()
+    words = folder, models, weights, "laptop", 0
+    if lost is None:
+        chapter5.check_replaced(*words)
+    else:
+        with pytest.raises(SystemExit, match=lost):
+            chapter5.check_replaced(*words)
+
+
+@pytest.mark.parametrize(
+    ("commit", "said"),
+    [(None, "no git checkout"), ("1a-dirty", "commit them")],
+)
+def test_what_could_not_be_published_is_said_first(monkeypatch, commit, said):
+    monkeypatch.setattr(
+        "vitsd_helpers.evidence.records.commit", lambda: commit
+    )
+    with pytest.raises(SystemExit, match=said):
+        chapter5.check_tree()
+
+
 def test_a_silent_cell_of_the_chapter_is_named(monkeypatch, capsys):
     """`make train` is never silent for long, whatever the notebook does."""
     assert chapter5.SILENCE + 1 < 15

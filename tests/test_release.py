@@ -36,6 +36,18 @@ def prepare(folder: Path, version: str) -> subprocess.CompletedProcess:
     )
 
 
+def publish(folder: Path) -> None:
+    """Give the book an address and commit all, by somebody."""
+    path = folder / "_config.yml"
+    path.write_text(path.read_text().replace("/OWNER/", "/ada/"))
+    write = [sys.executable, "book/tools/address.py", "write"]
+    subprocess.run(write, cwd=folder, check=True)
+    for key, value in (("name", "Ada"), ("email", "ada@localhost")):
+        git(folder, "config", f"user.{key}", value)
+    git(folder, "add", ".")
+    git(folder, "commit", "-qm", "Published")
+
+
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory) -> Path:
     """A published copy of the book, under git."""
@@ -43,7 +55,7 @@ def repository(tmp_path_factory) -> Path:
     ignore = shutil.ignore_patterns(*IGNORED, "__pycache__", "*.egg-info")
     shutil.copytree(ROOT, folder, ignore=ignore)
     path = folder / "_config.yml"
-    text = path.read_text().replace("/OWNER/", "/ada/")
+    text = path.read_text()
     # The tests run at a tag, too, where the branch is the tag's name and all
     # changes are of a release.
     path.write_text(re.sub(r"(?m)^(  branch: ).*$", r"\1main", text))
@@ -52,13 +64,8 @@ def repository(tmp_path_factory) -> Path:
     if "## Unreleased" not in text:
         text = text.replace("\n## ", "\n## Unreleased\n\nWork.\n\n## ", 1)
         path.write_text(text)
-    write = [sys.executable, "book/tools/address.py", "write"]
-    subprocess.run(write, cwd=folder, check=True)
     git(folder, "init", "-q", "-b", "main")
-    for key, value in (("name", "Ada"), ("email", "ada@localhost")):
-        git(folder, "config", f"user.{key}", value)
-    git(folder, "add", ".")
-    git(folder, "commit", "-qm", "The book")
+    publish(folder)
     return folder
 
 
@@ -139,13 +146,7 @@ def test_the_tests_hold_at_a_tag(tmp_path):
     """Where the branch is the tag's name, and nothing is unreleased."""
     folder = tmp_path / "book"
     git(ROOT, "clone", "-q", str(ROOT), str(folder))
-    for key, value in (("name", "Ada"), ("email", "ada@localhost")):
-        git(folder, "config", f"user.{key}", value)
-    path = folder / "_config.yml"
-    path.write_text(path.read_text().replace("/OWNER/", "/ada/"))
-    write = [sys.executable, "book/tools/address.py", "write"]
-    subprocess.run(write, cwd=folder, check=True)
-    git(folder, "commit", "-qam", "Published")
+    publish(folder)
     assert prepare(folder, "0.9.9").returncode == 0
     git(folder, "checkout", "-q", "v0.9.9")
     tests = [

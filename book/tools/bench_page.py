@@ -7,10 +7,10 @@ The directive ``{bench} PART`` shows one part of every record in
 """
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import bench_record
-import matplotlib.pyplot as plt
 from docutils import nodes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
@@ -25,7 +25,6 @@ from vitsd_helpers.display.plots import (
     ORANGE,
     PINK,
     panels,
-    set_style,
 )
 
 #: Models by colour, backends by marker; a dark diamond is the reference.
@@ -41,6 +40,13 @@ GROWTH: dict[str, tuple[str, Callable[[dict], int]]] = {
 }
 
 
+def mark(axis, spread, row: int, marker: str, colour: str) -> None:
+    """A median in a row, with its quartiles."""
+    reach = [[spread.median - spread.low], [spread.high - spread.median]]
+    look = {"fmt": marker, "color": colour, "capsize": 3}
+    axis.errorbar(spread.median, row, xerr=reach, **look)
+
+
 def draw_rates(record: dict, section: str) -> tuple[Figure, str]:
     """Images a second of a section's contenders, and the alt text."""
     members = [c for c in record["contenders"] if c["section"] == section]
@@ -52,17 +58,7 @@ def draw_rates(record: dict, section: str) -> tuple[Figure, str]:
         if c["name"] in references:
             colour, marker = INK, "D"
             axis.axvline(spread.median, color=AXIS, lw=1, ls=":")
-        axis.errorbar(
-            spread.median,
-            row,
-            xerr=[
-                [spread.median - spread.low],
-                [spread.high - spread.median],
-            ],
-            fmt=marker,
-            color=colour,
-            capsize=3,
-        )
+        mark(axis, spread, row, marker, colour)
     labels = [f"{c['title']}, {c['backend']}" for c in members]
     axis.set_yticks(range(len(members)), labels)
     axis.invert_yaxis()
@@ -80,9 +76,7 @@ def draw_ratios(ratios: dict) -> tuple[Figure, str]:
     """Our SL-ViT's rate over the peer's, by backend, and the alt text."""
     figure, axis = panels(height=0.9 + 0.32 * len(ratios))
     for row, (backend, found) in enumerate(ratios.items()):
-        reach = [[found.median - found.low], [found.high - found.median]]
-        look = {"fmt": MARKERS[backend], "color": ORANGE, "capsize": 3}
-        axis.errorbar(found.median, row, xerr=reach, **look)
+        mark(axis, found, row, MARKERS[backend], COLOURS["sl"])
     axis.axvline(1, color=AXIS, lw=1, ls=":")
     axis.set_yticks(range(len(ratios)), list(ratios))
     axis.invert_yaxis()
@@ -158,14 +152,10 @@ class BenchDirective(SphinxDirective):
         rows = bench_record.table(record, name)
         if not rows:
             return [nodes.paragraph(text=UNMEASURED)]
-        with plt.rc_context():
-            set_style()
-            if name == "growth":
-                figure, alt = draw_growth(record)
-            else:
-                figure, alt = draw_rates(record, name)
-            place = f"bench/{path.stem}-{name}.png"
-            image = chart(self.env, place, figure, alt)
+        draw = partial(draw_rates, record, name)
+        if name == "growth":
+            draw = partial(draw_growth, record)
+        image = chart(self.env, f"bench/{path.stem}-{name}.png", draw)
         return [image, RecordsDirective.table(rows)]
 
     @staticmethod
@@ -195,10 +185,9 @@ class BenchDirective(SphinxDirective):
             f"On {record['device']} our SL-ViT trains so many times as many "
             f"images a second as vit-pytorch's: {', '.join(said)}."
         )
-        with plt.rc_context():
-            set_style()
-            figure, alt = draw_ratios(found)
-            image = chart(self.env, "bench/headline.png", figure, alt)
+        image = chart(
+            self.env, "bench/headline.png", partial(draw_ratios, found)
+        )
         return [nodes.paragraph(text=text), image]
 
     @staticmethod

@@ -88,15 +88,17 @@ def check_replaced(
     from vitsd_helpers.evidence.records import record_name
     from vitsd_helpers.training.recipes import parse_variants
 
-    endings = (".json", ".npz", *([".safetensors"] if weights else []))
-    made = {
-        f"{record_name(recipe, variant, seed)}{ending}"
-        for variant in parse_variants(models)
-        for ending in endings
-    }
-    kinds = (".json", ".npz", ".safetensors")
-    old = {path.name for path in folder.glob("*") if path.suffix in kinds}
-    if lost := sorted(old - made):
+    made = {record_name(recipe, v, seed) for v in parse_variants(models)}
+    lost = [
+        path.name
+        for path in sorted(folder.glob("*"))
+        if path.suffix in (".json", ".npz", ".safetensors")
+        and (
+            path.stem not in made
+            or (path.suffix == ".safetensors" and not weights)
+        )
+    ]
+    if lost:
         sys.exit(
             f"{folder.relative_to(ROOT)} holds {', '.join(lost)}, which this "
             "run would not make again: rename that folder, or train with the "

@@ -13,7 +13,6 @@ import re
 from dataclasses import asdict, dataclass
 from functools import cache
 
-import matplotlib.pyplot as plt
 from docutils import nodes
 from records import FOLDER, RecordsDirective, chart, folded
 from sphinx.util.docutils import SphinxDirective, SphinxRole
@@ -297,6 +296,20 @@ def draw(budget: dict):
     )
 
 
+def trained(point: Point) -> list[str]:
+    """How a recipe of ours trained: passes, then what it used."""
+    recipe = get_recipe(point.recipe)
+    seen = point.steps * recipe.batch_size
+    used = {
+        "mirror": recipe.flip,
+        "crop": recipe.crop,
+        "CutMix": recipe.mix and recipe.cutmix == 1,
+        "Muon": recipe.optimizer == "muon",
+    }
+    words = [f"{round(seen / point.images)} passes"]
+    return words + [name for name, on in used.items() if on]
+
+
 class CurvesDirective(SphinxDirective):
     """``{curves}``: the chart, the numbers for the script, and tables."""
 
@@ -305,10 +318,8 @@ class CurvesDirective(SphinxDirective):
         self.env.note_reread()
         read.cache_clear()
         found = collect()
-        with plt.rc_context():
-            plots.set_style()
-            figure, alt = draw(found["budgets"][0])
-            image = chart(self.env, f"curves/{STILL}", figure, alt)
+        first = found["budgets"][0]
+        image = chart(self.env, f"curves/{STILL}", lambda: draw(first))
         text = json.dumps(found, ensure_ascii=False).replace("<", "\\u003c")
         data = (
             '<script type="application/json" id="live-curves-data">'
@@ -386,17 +397,7 @@ class HowRole(PointRole):
     @staticmethod
     def say(curve: str, images: str) -> str:
         """Such as "18 passes, mirror, crop"."""
-        point = chosen(curve, "best")[int(images)]
-        recipe = get_recipe(point.recipe)
-        seen = point.steps * recipe.batch_size
-        words = [f"{round(seen / point.images)} passes"]
-        used = {
-            "mirror": recipe.flip,
-            "crop": recipe.crop,
-            "CutMix": recipe.mix and recipe.cutmix == 1,
-            "Muon": recipe.optimizer == "muon",
-        }
-        return ", ".join(words + [name for name, on in used.items() if on])
+        return ", ".join(trained(chosen(curve, "best")[int(images)]))
 
 
 class CommandRole(PointRole):

@@ -376,18 +376,19 @@ def run_on_ray(todo: list[tuple[str, tuple]], address: str) -> int:
         waiting[found] = run, log
     print(len(todo), "runs to do", flush=True)
     ended = failed = 0
+
+    def so_far() -> str:
+        spent = time.monotonic() - begun
+        text = f"{ended} of {len(todo)}, {duration(spent)} so far"
+        if ended:
+            text += f", about {duration(spent / ended * len(waiting))} left"
+        return text
+
     try:
         while waiting:
             found, _ = ray.wait(list(waiting), timeout=SILENCE)
             if not found:
-                spent = time.monotonic() - begun
-                words = [
-                    f"{ended} of {len(todo)} done, {duration(spent)} so far"
-                ]
-                if ended:
-                    left = spent / ended * len(waiting)
-                    words.append(f"about {duration(left)} left")
-                print(*words, sep=", ", flush=True)
+                print(so_far(), flush=True)
                 continue
             (first,) = found
             run, log = waiting.pop(first)
@@ -396,14 +397,8 @@ def run_on_ray(todo: list[tuple[str, tuple]], address: str) -> int:
             except ray.exceptions.RayError as error:
                 code = type(error).__name__
             ended, failed = ended + 1, failed + bool(code)
-            left = (time.monotonic() - begun) / ended * len(waiting)
-            print(
-                *run,
-                f"failed ({code}), see {log}" if code else "done",
-                f"{ended} of {len(todo)}, about {duration(left)} left",
-                sep=", ",
-                flush=True,
-            )
+            outcome = f"failed ({code}), see {log}" if code else "done"
+            print(*run, outcome, so_far(), sep=", ", flush=True)
     finally:
         ray.shutdown()
     return failed

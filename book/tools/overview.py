@@ -4,8 +4,7 @@ The directive ``{overview} RECIPES`` makes a sentence and a chart of the
 records of these recipes: a row for each, sorted, a mark for each model.
 """
 
-import matplotlib.pyplot as plt
-from curves import CURVES, LOOKS, Point, read, summary
+from curves import CURVES, LOOKS, Point, read, summary, trained
 from docutils import nodes
 from matplotlib.figure import Figure
 from records import chart
@@ -44,16 +43,11 @@ def title(row: Row) -> str:
     """How many images, and how they were learned from."""
     point = next(iter(row.values()))
     images = f"{point.images:,} images"
-    recipe = RECIPES.get(point.recipe)
-    if recipe is None:
+    if point.recipe not in RECIPES:
         return f"{images}, pretrained"
-    passes = round(point.steps * recipe.batch_size / point.images)
-    words = [images, f"{passes} passes"]
-    if recipe.optimizer == "muon":
-        words.append("Muon")
-    if recipe.mix and recipe.cutmix == 1:
-        words.append("CutMix")
-    return ", ".join(words)
+    # Nearly all mirror and crop: that tells no rows apart.
+    words = [w for w in trained(point) if w not in ("mirror", "crop")]
+    return ", ".join([images, *words])
 
 
 def sentence(rows: list[Row]) -> str:
@@ -107,10 +101,7 @@ class OverviewDirective(SphinxDirective):
             rows = collect(self.arguments[0].split())
         except ValueError as error:
             raise self.error(str(error)) from error
-        with plt.rc_context():
-            plots.set_style()
-            figure, alt = draw(rows)
-            image = chart(self.env, "records/overview.png", figure, alt)
+        image = chart(self.env, "records/overview.png", lambda: draw(rows))
         return [nodes.paragraph(text=sentence(rows)), image]
 
 

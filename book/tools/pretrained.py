@@ -21,7 +21,6 @@ import datetime
 import hashlib
 import json
 import time
-from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -31,7 +30,7 @@ from vitsd_helpers.data import load_data
 from vitsd_helpers.evidence.files import write_whole
 from vitsd_helpers.evidence.records import commit, device_name, versions
 from vitsd_helpers.training.recipes import SIZES
-from vitsd_helpers.training.splits import subset
+from vitsd_helpers.training.splits import draw, subset
 
 SIDE = 128
 #: Inverse strengths of the penalty: the trials.
@@ -147,12 +146,8 @@ def fit(path: Path, images: int, seed: int) -> dict:
         per_image = float(kept["seconds"]) / (
             len(data.x_train) + len(data.x_test)
         )
-    # In place of the images their numbers, of four bytes each.
-    numbers = np.arange(len(data.x_train), dtype="uint32")
-    places = numbers.view("uint8").reshape(-1, 1, 1, 4)
-    drawn = subset(replace(data, x_train=places), images, seed)
-    x = features["x_train"][drawn.x_train.reshape(-1, 4).view("uint32")[:, 0]]
-    y = drawn.y_train
+    _, drawn = draw(data.y_train, images, seed)
+    x, y = features["x_train"][drawn], data.y_train[drawn]
     trials = choose(x, y, seed)
     best = max(trials, key=lambda trial: trial["top1"])["C"]
     start = time.perf_counter()

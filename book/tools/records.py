@@ -12,6 +12,7 @@ planned and have no record yet.
 import json
 import os
 import re
+from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from experiments import STUDIES, TRICKS
 from matplotlib.figure import Figure
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
+from vitsd_helpers.display import plots
 from vitsd_helpers.display.tables import format_number
 from vitsd_helpers.evidence.records import record_name
 from vitsd_helpers.evidence.statistics import standard_error, summarize
@@ -204,19 +206,24 @@ class RecordsDirective(SphinxDirective):
         return nodes.table("", group)
 
 
-def chart(env, name: str, figure: Figure, alt: str) -> nodes.image:
+def chart(
+    env, name: str, draw: Callable[[], tuple[Figure, str]]
+) -> nodes.image:
     """A figure as a picture of the page, written beside the doctrees.
 
     Args:
         env: Sphinx's environment.
         name: of the file, with a folder of its own.
-        figure: it is closed.
-        alt: what it says to those who do not see it.
+        draw: makes, in the book's style, the figure and what it says to
+            those who do not see it.
     """
     path = Path(env.doctreedir) / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
-    plt.close(figure)
+    with plt.rc_context():
+        plots.set_style()
+        figure, alt = draw()
+        figure.savefig(path)
+        plt.close(figure)
     uri = Path(os.path.relpath(path, env.srcdir)).as_posix()
     return nodes.image(uri=f"/{uri}", alt=alt, classes=["chart"])
 

@@ -7,7 +7,6 @@ pair of models that the book's explorer runs. Nothing is sent: the command
 that does is printed. Served by anything else, the folder is the same page.
 """
 
-import json
 import shutil
 import sys
 from pathlib import Path
@@ -15,6 +14,8 @@ from pathlib import Path
 import live
 from share import NOBODY, ROOT, SHARE, describe_push
 from terminal import Parser, command
+
+from vitsd_helpers.evidence.cards import front_matter
 
 STATIC = ROOT / "book" / "_static"
 STILL = "stills/live-attention.webp"
@@ -123,10 +124,6 @@ def card(listed: dict, hub: str) -> str:
     if hub != NOBODY:
         names = [Path(model["file"]).stem for model in models]
         head["models"] = [f"{hub}/{name}" for name in names]
-    lines = [
-        f"{key}: {json.dumps(v, ensure_ascii=False)}\n"
-        for key, v in head.items()
-    ]
     rows = ["| model | top-1 on the test images |", "|---|---|"]
     for model in models:
         rows.append(f"| {model['title']} | {100 * model['top1']:.1f} % |")
@@ -136,7 +133,7 @@ def card(listed: dict, hub: str) -> str:
         recipe=listed["recipe"],
         table="\n".join(rows),
     )
-    return f"---\n{''.join(lines)}---\n\n{text}"
+    return f"---\n{front_matter(head)}---\n\n{text}"
 
 
 def main() -> None:

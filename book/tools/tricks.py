@@ -18,7 +18,7 @@ from keras import layers, ops
 from vitsd_helpers.attention import LocalitySelfAttention
 from vitsd_helpers.data import ImageData
 from vitsd_helpers.dense import TokenDense
-from vitsd_helpers.training.recipes import Recipe
+from vitsd_helpers.training.recipes import Recipe, computing_in
 
 
 class PlainAttention(LocalitySelfAttention):
@@ -267,11 +267,7 @@ def build(
             return type(layer).from_config(layer.get_config())
         return new(config, layer.name)
 
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(recipe.precision)
-    try:
+    with computing_in(recipe.precision):
         keras.utils.set_random_seed(seed)
         inner = keras.models.clone_model(base, clone_function=exchange)
-    finally:
-        keras.config.set_dtype_policy(policy)
     return keras.Model(inner.inputs[0], inner.outputs[0], name=variant)

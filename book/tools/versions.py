@@ -4,12 +4,13 @@ The directive ``{versions}`` makes a table from `pyproject.toml`,
 `requirements.txt` and the runtimes of Colab in colab.py.
 """
 
-import re
 import tomllib
 from pathlib import Path
 
 from colab import RUNTIMES
 from docutils import nodes
+from drift import pinned
+from packaging.requirements import Requirement
 from records import RecordsDirective
 from sphinx.util.docutils import SphinxDirective
 
@@ -21,25 +22,26 @@ PACKAGES = ("keras", "tensorflow", "numpy", "matplotlib")
 def rows() -> list[tuple[str, ...]]:
     """The table, its header first."""
     project = tomllib.loads(FILES[0].read_text())["project"]
-    wanted = [
+    wanted = by_name(
         *project["dependencies"],
         *project["optional-dependencies"]["tensorflow"],
-    ]
-    pinned = FILES[1].read_text()
+    )
+    pins = pinned()
+    tried = [by_name(*runtime.packages) for runtime in RUNTIMES.values()]
     head = ("", "asked for", "pinned", *(f"Colab {x}" for x in RUNTIMES))
     pythons = [runtime.python for runtime in RUNTIMES.values()]
     found = [head, ("Python", project["requires-python"], "", *pythons)]
     for package in PACKAGES:
-        pattern = re.compile(rf"^{package}(?:-cpu)?(==|>=|$)([\d.]*)", re.M)
-        asked = next(m for x in wanted if (m := pattern.match(x)))
-        pins = {m[2] for m in pattern.finditer(pinned) if m[1] == "=="}
-        tried = (
-            next(m[2] for x in runtime.packages if (m := pattern.match(x)))
-            for runtime in RUNTIMES.values()
-        )
-        limit = "".join(asked.groups()) or "any"
-        found.append((package, limit, ", ".join(sorted(pins)), *tried))
+        pin = pins.get(package) or pins[f"{package}-cpu"]
+        versions = (names[package].removeprefix("==") for names in tried)
+        found.append((package, wanted[package] or "any", pin, *versions))
     return found
+
+
+def by_name(*requirements: str) -> dict[str, str]:
+    """What is asked of each package; TensorFlow for the CPU is TensorFlow."""
+    needs = map(Requirement, requirements)
+    return {n.name.removesuffix("-cpu"): str(n.specifier) for n in needs}
 
 
 class VersionsDirective(SphinxDirective):

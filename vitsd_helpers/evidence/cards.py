@@ -37,6 +37,14 @@ FILES = {
 SOURCE = "https://arxiv.org/abs/2112.13492"
 
 
+def front_matter(head: dict) -> str:
+    """The lines of a card's head: JSON is YAML, and quotes what it must."""
+    return "".join(
+        f"{key}: {json.dumps(value, ensure_ascii=False)}\n"
+        for key, value in head.items()
+    )
+
+
 def model_card(
     record: dict,
     files: Iterable[str],
@@ -75,13 +83,7 @@ def model_card(
         head["metrics"] = ["accuracy"]
         head["model-index"] = [_index(name, record, title, dataset)]
     parts = [
-        # JSON is YAML, and quotes what must be quoted.
-        "---\n"
-        + "".join(
-            f"{key}: {json.dumps(value, ensure_ascii=False)}\n"
-            for key, value in head.items()
-        )
-        + "---\n",
+        f"---\n{front_matter(head)}---\n",
         f"# {name}\n",
         _about(record, title, described, config),
         "## How good it is\n",

@@ -281,18 +281,18 @@ def commit() -> str | None:
     changes = ("status", "--porcelain", "--untracked-files=no", "--", ".")
     written = (":!book/results", ":!book/runs")
     try:
-        top, name, changed = (
+        where, changed = (
             subprocess.run(
                 [*git, *command], capture_output=True, text=True, check=True
             ).stdout.strip()
             for command in (
-                ("rev-parse", "--show-toplevel"),
-                ("rev-parse", "HEAD"),
+                ("rev-parse", "--show-toplevel", "HEAD"),
                 (*changes, *written),
             )
         )
     except (OSError, subprocess.CalledProcessError):
         return None
+    top, name = where.splitlines()
     if Path(top).resolve() != root.resolve():
         return None  # an environment within another project
     return name + "-dirty" * bool(changed)

@@ -383,9 +383,7 @@ def _start_weights(model, checkpoints) -> str:
     if checkpoints is None:
         return weights_digest(model)
     begun = _BEGUN.setdefault(model, {})
-    if not checkpoints.begun:
-        begun.pop(checkpoints.folder, None)
-    if checkpoints.folder not in begun:
+    if not checkpoints.begun or checkpoints.folder not in begun:
         begun[checkpoints.folder] = weights_digest(model)
     return begun[checkpoints.folder]
 

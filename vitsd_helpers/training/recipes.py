@@ -5,11 +5,12 @@ sees a recipe in one place, an editor checks its settings, and its hash is of
 what is written here.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -104,6 +105,19 @@ def _settings(part) -> dict:
         if not setting.metadata.get("later")
         or values[setting.name] != setting.default
     }
+
+
+@contextlib.contextmanager
+def computing_in(precision: str) -> Iterator[None]:
+    """What is built inside has this dtype policy of Keras."""
+    import keras
+
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(policy)
 
 
 @dataclass(frozen=True)
@@ -268,9 +282,7 @@ class Recipe:
                 "keep_tokens=1."
             )
         keras.utils.set_random_seed(seed)
-        policy = keras.config.dtype_policy()
-        keras.config.set_dtype_policy(self.precision)
-        try:
+        with computing_in(self.precision):
             if baseline:
                 return build_resnet(config, variant)
             patch_dropout = None
@@ -279,8 +291,6 @@ class Recipe:
                     self.keep_tokens, class_token=config.pooling == "token"
                 )
             return build_vit(config, variant, patch_dropout)
-        finally:
-            keras.config.set_dtype_policy(policy)
 
     def load(
         self, data_dir: str | os.PathLike | None = None, seed: int = 0

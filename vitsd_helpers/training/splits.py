@@ -24,40 +24,55 @@ def hold_out(data: ImageData, count: int, seed: int = 0) -> ImageData:
         ValueError: if `count` leaves some class with nothing on one side;
             if the images are in a file.
     """
-    from sklearn.model_selection import train_test_split
-
     if data.mapped:
         raise ValueError(
             f"the images of {data.name!r} are in a file, and drawing some "
             "would read them all: write those to choose by as x_val.npy and "
             "y_val.npy, and fewer to train on as another x_train.npy."
         )
-    classes = len(np.unique(data.y_train))
-    problem = (
-        f"count={count} of {len(data.y_train)} training images does not "
-        f"leave each of the {classes} classes an image on both sides."
-    )
-    if not classes <= count <= len(data.y_train) - classes:
-        raise ValueError(problem)
-    x_train, x_val, y_train, y_val = train_test_split(
-        data.x_train,
-        data.y_train,
-        test_size=count,
-        stratify=data.y_train,
-        random_state=seed,
-    )
-    # Sizes of classes that differ much can still leave a small one out.
-    if not len(np.unique(y_train)) == len(np.unique(y_val)) == classes:
-        raise ValueError(problem)
+    rest, drawn = draw(data.y_train, count, seed)
     return replace(
         data,
-        x_train=x_train,
-        y_train=y_train,
-        x_val=x_val,
-        y_val=y_val,
+        x_train=data.x_train[rest],
+        y_train=data.y_train[rest],
+        x_val=data.x_train[drawn],
+        y_val=data.y_train[drawn],
         x_test=data.x_test[:0],
         y_test=data.y_test[:0],
     )
+
+
+def draw(
+    labels: np.ndarray, count: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Indices that are left and `count` that are drawn, in proportion.
+
+    Args:
+        labels: (N,), one for each image.
+        count, seed: see `hold_out`.
+
+    Raises:
+        ValueError: if `count` leaves some class with nothing on one side.
+    """
+    from sklearn.model_selection import train_test_split
+
+    classes = len(np.unique(labels))
+    problem = (
+        f"count={count} of {len(labels)} training images does not "
+        f"leave each of the {classes} classes an image on both sides."
+    )
+    if not classes <= count <= len(labels) - classes:
+        raise ValueError(problem)
+    parts = train_test_split(
+        np.arange(len(labels)),
+        test_size=count,
+        stratify=labels,
+        random_state=seed,
+    )
+    # Sizes of classes that differ much can still leave a small one out.
+    if any(len(np.unique(labels[part])) < classes for part in parts):
+        raise ValueError(problem)
+    return tuple(parts)
 
 
 def subset(data: ImageData, count: int, seed: int = 0) -> ImageData:

@@ -1,12 +1,11 @@
 """Models on the disk and on the Hugging Face Hub."""
 
-import contextlib
 import dataclasses
 import json
 import os
 import shutil
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from ..evidence.cards import model_card
 from ..evidence.files import replace_folder, write_whole
 from ..model import ViTConfig, build_vit
 from .export import FORMATS, KERAS, available, check_formats, export_folder
+from .recipes import computing_in
 
 #: The files of a saved model. A folder that has the first is one.
 DESCRIPTION, WEIGHTS, RECORD = "model.json", "model.safetensors", "record.json"
@@ -226,7 +226,7 @@ def load_model(path: str | os.PathLike) -> keras.Model:
             f"{path} has no 'config' in its header: build its model "
             "yourself and call load_weights."
         )
-    with _in_float32():
+    with computing_in("float32"):
         model = build_vit(config_of(json.loads(about["config"])))
     load_weights(model, path)
     if "class_names" in about:
@@ -278,17 +278,6 @@ def config_of(settings: dict[str, Any]) -> ViTConfig:
     return ViTConfig(**tuples)
 
 
-@contextlib.contextmanager
-def _in_float32() -> Iterator[None]:
-    """What is built inside computes in float32."""
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float32")
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(policy)
-
-
 def _of_float32(config):
     """What Keras serialised, with every layer's policy float32."""
     if isinstance(config, list):
@@ -306,7 +295,7 @@ def _load_folder(path: Path) -> keras.Model:
         raise ValueError(f"{path} is no saved model: it has no {DESCRIPTION}.")
     what = json.loads(description.read_text())
     if what["kind"] == "vit":
-        with _in_float32():
+        with computing_in("float32"):
             model = build_vit(config_of(what["config"]), what["name"])
     else:
         config = _of_float32(what["config"])
