@@ -79,7 +79,7 @@ def draw_ratios(ratios: dict) -> tuple[Figure, str]:
         mark(axis, found, row, MARKERS[backend], COLOURS["sl"])
     axis.axvline(1, color=AXIS, lw=1, ls=":")
     axis.set_yticks(range(len(ratios)), list(ratios))
-    axis.invert_yaxis()
+    axis.set_ylim(len(ratios) - 0.5, -0.5)
     axis.set_xlim(left=0)
     axis.set_xlabel("images/s of our SL-ViT, vit-pytorch's = 1")
     said = ", ".join(f"{b} {found.median:.2f}" for b, found in ratios.items())
