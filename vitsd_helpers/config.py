@@ -168,6 +168,8 @@ _SEED = ViTConfig(
 )
 #: seed: the Keras example. paper: the authors' ViT, mean-pooled. small: for
 #: laptops. "-vit" is the vanilla twin of "-sl", which has SPT and LSA.
+#:
+#: :meta hide-value:
 PRESETS = {
     "seed-vit": _SEED.vanilla,
     "seed-sl": _SEED,

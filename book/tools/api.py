@@ -1,4 +1,8 @@
-"""Sphinx: the comments of settings, as the pages of the package show them."""
+"""Sphinx: settings and layers, as the pages of the package show them."""
+
+import inspect
+
+from sphinx.util.inspect import stringify_signature
 
 VALUES = ("attribute", "data", "property")
 
@@ -13,7 +17,20 @@ def take_whole(app, what, name, obj, options, lines) -> None:
         lines[:0] = ["..", ""]
 
 
+def take_own(app, what, name, obj, options, signature, returned):
+    """A layer's arguments: Keras puts a `__new__` that takes all before it."""
+    if what != "class" or signature != "(*args, **kwargs)":
+        return None
+    found = inspect.signature(obj.__init__)
+    arguments = list(found.parameters.values())[1:]
+    shown = found.replace(
+        parameters=arguments, return_annotation=inspect.Signature.empty
+    )
+    return stringify_signature(shown, show_annotation=False), returned
+
+
 def setup(app):
     """Sphinx calls it."""
+    app.connect("autodoc-process-signature", take_own)
     app.connect("autodoc-process-docstring", take_whole, priority=400)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -16,6 +16,7 @@ from sphinx.util.docutils import SphinxDirective
 
 ROOT = Path(__file__).parents[2]
 FILES = (ROOT / "pyproject.toml", ROOT / "requirements.txt")
+PYTHON = ROOT / ".binder" / "runtime.txt"
 PACKAGES = ("keras", "tensorflow", "numpy", "matplotlib")
 
 
@@ -30,7 +31,8 @@ def rows() -> list[tuple[str, ...]]:
     tried = [by_name(*runtime.packages) for runtime in RUNTIMES.values()]
     head = ("", "asked for", "pinned", *(f"Colab {x}" for x in RUNTIMES))
     pythons = [runtime.python for runtime in RUNTIMES.values()]
-    found = [head, ("Python", project["requires-python"], "", *pythons)]
+    ours = PYTHON.read_text().strip().removeprefix("python-")
+    found = [head, ("Python", project["requires-python"], ours, *pythons)]
     for package in PACKAGES:
         pin = pins.get(package) or pins[f"{package}-cpu"]
         versions = (names[package].removeprefix("==") for names in tried)
