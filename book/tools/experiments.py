@@ -66,6 +66,9 @@ OTHERS = [name for name in FACTORS if name not in PAIR]
 #: The models of `tricks.py`, which would import Keras.
 TRICKS = ("relative", "rotary", "separate", "seqpool", "overlap", "stem")
 
+#: The longest that two cores do in a night: a run of each model.
+NIGHT = grid(["ladder-64-bf16"], PAIR, (0,))
+
 #: Runs by study: (recipe, variant, seed), in the order of importance.
 STUDIES = {
     "factorial": grid(["steps-5000"], FACTORS),
@@ -99,7 +102,13 @@ STUDIES = {
     "precision": grid(["steps-5000-bf16"], PAIR, TEN),
     "cnn": grid([f"steps-{n}-bf16" for n in SIZES], ["cnn"]),
     "ablation": grid(["steps-5000-bf16"], [*OTHERS, "shift0", *CONTROLS], TEN),
-    "rungs": grid([f"ladder-{n}-bf16" for n in RUNGS], PAIR),
+    # Its longest rung, once: chapter 9 and the explorer have the weights.
+    "night": NIGHT,
+    "rungs": [
+        run
+        for run in grid([f"ladder-{n}-bf16" for n in RUNGS], PAIR)
+        if run not in NIGHT
+    ],
     "long": grid(["ladder-16-bf16"], [*OTHERS, "shift0", *CONTROLS]),
     # What is each trick worth? The base is "rungs"' ViT of eight passes.
     "prices": sorted(
@@ -112,11 +121,20 @@ STUDIES = {
 }
 #: Studies that name their backend; the others run on the one there is.
 BACKENDS = dict.fromkeys(
-    ("pair", "precision", "cnn", "ablation", "rungs", "long", "prices"),
+    (
+        "pair",
+        "precision",
+        "cnn",
+        "ablation",
+        "night",
+        "rungs",
+        "long",
+        "prices",
+    ),
     "torch",
 )
 #: Studies whose records stand by themselves.
-MAIN = ("laptop", "gpu", "speedrun")
+MAIN = ("laptop", "night", "gpu", "speedrun")
 #: Studies that would take weeks without a GPU.
 NEED_A_GPU = ("gpu", "speedrun")
 #: Studies that two cores can do.
@@ -124,7 +142,7 @@ ON_A_CPU = [name for name in STUDIES if name not in MAIN]
 #: Runs whose weights are kept.
 KEPT = {("epochs-50000", "vit", 0), ("epochs-50000", "sl", 0)}
 KEPT |= {("paper", "vit", 0), ("paper", "sl", 0), ("best", "sl", 0)}
-KEPT |= {("ladder-64-bf16", "vit", 0), ("ladder-64-bf16", "sl", 0)}
+KEPT |= {*NIGHT}
 
 
 def place(results: Path, work: Path) -> None:
