@@ -11,6 +11,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from colab import find_python
 
 ROOT = Path(__file__).parents[1]
 CONTAINER = json.loads((ROOT / ".devcontainer/devcontainer.json").read_text())
@@ -40,9 +41,10 @@ def environment(**more: str) -> dict[str, str]:
 
 def python(version: str) -> str:
     """Its command, if the machine has it."""
-    command = shutil.which(f"python{version}")
-    if command and not subprocess.call([command, "-c", ""]):
-        return command
+    for command in (shutil.which(f"python{version}"), find_python(version)):
+        path = Path(command or version)
+        if path.is_file() and not subprocess.call([path, "-c", ""]):
+            return str(path)
     pytest.skip(f"There is no Python {version} here.")
 
 
