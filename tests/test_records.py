@@ -79,7 +79,7 @@ def test_an_origin_names_all_that_a_number_hangs_on():
 def test_studies_of_the_chapters_have_a_table():
     shown = {recipe for table in TABLES for recipe in table.split()}
     names = ("laptop", "factorial", "sizes", "epochs", "epochs-50000")
-    names += ("cutmix", "ladder", "precision", "cnn", "ablation")
+    names += ("cutmix", "ladder", "precision", "cnn", "ablation", "night")
     ours = {recipe for n in names for recipe, *_ in STUDIES[n]}
     theirs = {path.name.split("-seed")[0] for path in PEERS.glob("*.json")}
     assert shown == ours | theirs
