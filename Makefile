@@ -133,8 +133,8 @@ links: .venv/ready
 # The unit tests on JAX and on torch, which are not in requirements.txt: those
 # that depend on the backend.
 APART := address anchors bench book checkpoint checks colab compare data \
-    experiments findings firefox house overview package places progress records \
-    release safety site space tables tolerances try_recipes versions \
+    experiments findings firefox house overview package places progress \
+    records release safety site space tables tolerances try_recipes versions \
     workflows
 ON_A_BACKEND = $(PYTEST) -n 2 --dist loadfile tests \
     $(APART:%=--ignore tests/test_%.py) --ignore-glob "tests/test_live_*"

@@ -12,21 +12,14 @@ from pathlib import Path
 
 import pytest
 from colab import find_python
+from test_safety import OUTER
 
 ROOT = Path(__file__).parents[1]
 CONTAINER = json.loads((ROOT / ".devcontainer/devcontainer.json").read_text())
 BINDER = ROOT / ".binder"
+VERSION = (BINDER / "runtime.txt").read_text().strip().split("-")[1]
 STORED = {"TF_ENABLE_ONEDNN_OPTS": "0", "TF_CPP_MIN_LOG_LEVEL": "3"}
-#: What `make test SLOW=1` hands down to its children, too.
-MAKES = (
-    "MAKEFLAGS",
-    "MFLAGS",
-    "MAKELEVEL",
-    "MAKEOVERRIDES",
-    "SLOW",
-    "COVERAGE",
-)
-DROPPED = ("VIRTUAL_ENV", "PYTHONPATH", *MAKES, *STORED)
+DROPPED = ("VIRTUAL_ENV", "PYTHONPATH", *OUTER, *STORED)
 READS = """\
 import vitsd_helpers
 from vitsd_helpers.evidence.records import read_records
@@ -71,8 +64,7 @@ def test_container_calls_what_is_there():
         dry, cwd=ROOT, env=environment(), capture_output=True, text=True
     )
     assert not done.returncode, done.stderr
-    version = (BINDER / "runtime.txt").read_text().strip().split("-")[1]
-    assert f"python:{version}-" in CONTAINER["image"]
+    assert f"python:{VERSION}-" in CONTAINER["image"]
     settings = json.loads((ROOT / ".vscode/settings.json").read_text())
     assert settings["python.defaultInterpreterPath"].endswith(
         "/.venv/bin/python"
@@ -82,9 +74,8 @@ def test_container_calls_what_is_there():
 @pytest.mark.heavy
 def test_binder_builds_and_its_chapters_run(clone, tmp_path):
     """As repo2docker does: requirements, postBuild, then all through start."""
-    version = (BINDER / "runtime.txt").read_text().strip().split("-")[1]
     home = tmp_path / "environment"
-    subprocess.run([python(version), "-m", "venv", home], check=True)
+    subprocess.run([python(VERSION), "-m", "venv", home], check=True)
     path = f"{home / 'bin'}{os.pathsep}{os.environ['PATH']}"
     given = environment(PATH=path)
     listed = ["-r", ".binder/requirements.txt"]
@@ -112,7 +103,7 @@ def test_binder_builds_and_its_chapters_run(clone, tmp_path):
 @pytest.mark.heavy
 def test_container_builds_and_jupyterlab_opens(clone):
     """The container's two commands, then `make lab` in what they made."""
-    given = environment(PATH=os.environ["PATH"])
+    given = environment()
     for key in ("onCreateCommand", "postCreateCommand"):
         command = ["bash", "-ec", CONTAINER[key]]
         subprocess.run(command, cwd=clone, env=given, check=True)

@@ -52,10 +52,13 @@ def book(tmp_path_factory) -> Path:
     return folder
 
 
+#: What a `make test` around us hands down.
+OUTER = ("MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "SLOW", "COVERAGE")
+
+
 def environment(book: Path, **changes: str) -> dict[str, str]:
     kept = {k: v for k, v in os.environ.items() if k != "VITSD_DATA_DIR"}
-    outer = ("MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "SLOW", "COVERAGE")
-    for name in (*outer, "PYTEST_CURRENT_TEST"):  # of a `make` around us
+    for name in (*OUTER, "PYTEST_CURRENT_TEST"):
         kept.pop(name, None)
     return kept | {"PYTHONPATH": str(book)} | changes
 

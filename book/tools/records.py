@@ -237,12 +237,12 @@ class WaitingDirective(SphinxDirective):
         for study, runs in STUDIES.items():
             missing = [r for r in runs if record_name(*r) not in names]
             recipes = dict.fromkeys(recipe for recipe, *_ in missing)
-            seeds = [str(seed) for seed in sorted({s for *_, s in missing})]
-            plural = "seed" + "s" * (len(seeds) > 1) + " " + ", ".join(seeds)
             if missing:
+                seeds = sorted({seed for *_, seed in missing})
                 text = (
                     f"{study}: {len(missing)} of {len(runs)} runs wait, "
-                    f"of {', '.join(recipes)}, {plural}"
+                    f"of {', '.join(recipes)}, "
+                    f"seeds: {', '.join(map(str, seeds))}"
                 )
                 items += nodes.list_item("", nodes.paragraph(text=text))
         self.env.note_reread()

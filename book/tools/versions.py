@@ -51,7 +51,7 @@ class VersionsDirective(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """The nodes."""
-        for path in FILES:
+        for path in (*FILES, PYTHON):
             self.env.note_dependency(str(path))
         return [RecordsDirective.table(rows())]
 
