@@ -27,12 +27,16 @@ RECORDS = results_folder()
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory) -> Path:
-    """A site of two pages, of which one has a still."""
+    """A site of three pages, of which two have a still."""
     source = tmp_path_factory.mktemp("source")
     Image.new("RGB", (8, 8)).save(source / "live-patches-1.png")
     (source / "index.rst").write_text(
         "First\n=====\n\n.. image:: live-patches-1.png\n\n"
-        ".. toctree::\n\n   other\n"
+        ".. toctree::\n\n   other\n   alone\n"
+    )
+    (source / "alone.rst").write_text(
+        ":html_theme.sidebar_secondary.remove: true\n\n"
+        "Alone\n=====\n\n.. image:: live-patches-1.png\n"
     )
     (source / "other.rst").write_text("Other\n=====\n\nNo live figure.\n")
     settings = {
@@ -53,6 +57,11 @@ def test_only_pages_with_a_still_load_the_figures(site):
     assert first.count("live/main.mjs") == first.count("live/live.css") == 1
     assert 'type="module"' in first
     assert "live/" not in (site / "other.html").read_text()
+
+
+def test_a_page_without_contents_is_wide(site):
+    assert "live/wide.css" in (site / "alone.html").read_text()
+    assert "live/wide.css" not in (site / "index.html").read_text()
 
 
 def test_site_has_the_models(site):

@@ -31,6 +31,8 @@ from vitsd_helpers.training.weights import load_model
 PAIR = ("vit", "sl")
 SEED = 0
 STILL = "live-"
+#: Stands in the head of a page that has no contents beside it.
+ALONE = "html_theme.sidebar_secondary.remove"
 MEGABYTE = 1_000_000
 #: What a reader downloads to run both models, and for one of them.
 MOST_IN_ALL = 12 * MEGABYTE
@@ -152,6 +154,8 @@ def add_files(app, pagename, templatename, context, doctree) -> None:
     images = doctree.findall(nodes.image) if doctree else ()
     if any(Path(image["uri"]).name.startswith(STILL) for image in images):
         app.add_css_file("live/live.css")
+        if ALONE in (context["meta"] or ()):
+            app.add_css_file("live/wide.css")
         app.add_js_file("live/main.mjs", type="module")
 
 
