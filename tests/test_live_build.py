@@ -29,14 +29,15 @@ RECORDS = results_folder()
 def site(tmp_path_factory) -> Path:
     """A site of three pages, of which two have a still."""
     source = tmp_path_factory.mktemp("source")
-    Image.new("RGB", (8, 8)).save(source / "live-patches-1.png")
+    for name in ("live-patches-1", "live-patches-2"):
+        Image.new("RGB", (8, 8)).save(source / f"{name}.png")
     (source / "index.rst").write_text(
         "First\n=====\n\n.. image:: live-patches-1.png\n\n"
         ".. toctree::\n\n   other\n   alone\n"
     )
     (source / "alone.rst").write_text(
         ":html_theme.sidebar_secondary.remove: true\n\n"
-        "Alone\n=====\n\n.. image:: live-patches-1.png\n"
+        "Alone\n=====\n\n.. image:: live-patches-2.png\n"
     )
     (source / "other.rst").write_text("Other\n=====\n\nNo live figure.\n")
     settings = {
