@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import records as pages
-from experiments import STUDIES
+from experiments import PAIR, STUDIES
 
 from vitsd_helpers.evidence.records import read_records
 
@@ -74,6 +74,22 @@ def test_an_origin_names_all_that_a_number_hangs_on():
         record["recipe_hash"],
     ):
         assert part in said
+
+
+def test_an_origin_says_whose_it_is():
+    runs = [BOOK[f"steps-500-{of}-seed{s}"] for of in PAIR for s in (0, 1)]
+    same = [run | {"commit": "c", "date": "d"} for run in runs]
+    (line,) = pages.RecordsDirective.origins(same)
+    assert line.startswith("ViT, seeds 0, 1; SL-ViT, seeds 0, 1: ")
+    assert line.endswith(pages.RecordsDirective.origin(same[0]))
+    same[2:] = [run | {"commit": "e"} for run in same[2:]]
+    other = BOOK["epochs-500-vit-seed0"]
+    lines = pages.RecordsDirective.origins([*same, other])
+    assert [line.split(":")[0] for line in lines] == [
+        "steps-500 ViT, seeds 0, 1",
+        "steps-500 SL-ViT, seeds 0, 1",
+        "epochs-500 ViT, seed 0",
+    ]
 
 
 def test_studies_of_the_chapters_have_a_table():

@@ -126,7 +126,7 @@ class RecordsDirective(SphinxDirective):
                 self.env.note_dependency(str(path))
                 records.append(record)
         origins = nodes.bullet_list()
-        for text in dict.fromkeys(map(self.origin, records)):
+        for text in self.origins(records):
             origins += nodes.list_item("", nodes.paragraph(text=text))
         return [
             self.table(self.rows(records)),
@@ -168,6 +168,27 @@ class RecordsDirective(SphinxDirective):
             f"{100 * mean(lambda run: run['test']['top5']):.1f}",
             f"{mean(lambda run: run['seconds']) / 60:.0f}",
         )
+
+    @classmethod
+    def origins(cls, records: list[dict]) -> list[str]:
+        """A line for each origin, with the rows and seeds that have it."""
+        several = len({record["recipe"]["name"] for record in records}) > 1
+        whose: dict[str, dict[str, list[int]]] = {}
+        for record in records:
+            row = record["model"]
+            if several:
+                row = f"{record['recipe']['name']} {row}"
+            rows = whose.setdefault(cls.origin(record), {})
+            rows.setdefault(row, []).append(record["seed"])
+        return [
+            "; ".join(
+                f"{row}, seed{'s' if len(seeds) > 1 else ''} "
+                + ", ".join(map(str, seeds))
+                for row, seeds in rows.items()
+            )
+            + f": {origin}"
+            for origin, rows in whose.items()
+        ]
 
     @staticmethod
     def origin(record: dict) -> str:
