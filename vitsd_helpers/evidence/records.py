@@ -179,7 +179,8 @@ def read_predictions(
     paths = sorted(folder.rglob(f"{name}.npz"))
     if not paths:
         raise FileNotFoundError(
-            f"there is no {name}.npz below {folder}: train it first."
+            f"there is no {name}.npz below {folder}: train it first, or "
+            "read it in a checkout of the book, which has every run's."
         )
     with np.load(paths[0], allow_pickle=False) as archive:
         predicted = archive[_PREDICTED].astype("int64")
