@@ -26,7 +26,7 @@ def rows_of(*recipes: str) -> list[tuple[str, ...]]:
 
 def test_a_row_is_a_model():
     head, vit, sl = rows_of("steps-500")
-    assert head == ("model", "runs", "top-1 %", "top-5 %", "min")
+    assert head == ("model", "runs", "top-1 % ± spread", "top-5 %", "min")
     assert (vit[0], sl[0]) == ("ViT", "SL-ViT")
     runs = [BOOK[f"steps-500-sl-seed{seed}"] for seed in (0, 1, 2)]
     mean = sum(run["test"]["top1"] for run in runs) / len(runs)

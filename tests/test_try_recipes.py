@@ -64,3 +64,24 @@ def test_a_wrong_word_is_one_line(monkeypatch, words, said):
     monkeypatch.setattr("sys.argv", ["try_recipes.py", *words])
     with pytest.raises(SystemExit, match=said):
         try_recipes.main()
+
+
+def test_the_cnn_can_be_tried(monkeypatch, tmp_path):
+    tried = []
+
+    def run(recipe, variant, seed, folder):
+        tried.append((recipe.name, variant))
+        return {
+            "recipe": {"name": recipe.name},
+            "variant": variant,
+            "seed": seed,
+            "test": {"top1": 0.5, "loss": 1.0},
+            "seconds": 1.0,
+            "images_per_second": 1.0,
+        }
+
+    words = ["try_recipes.py", "quick", str(tmp_path), "a={}"]
+    monkeypatch.setattr("sys.argv", [*words, "--models", "sl,cnn"])
+    monkeypatch.setattr(try_recipes, "run_trial", run)
+    try_recipes.main()
+    assert tried == [("quick-a", "sl"), ("quick-a", "cnn")]

@@ -140,8 +140,8 @@ class RecordsDirective(SphinxDirective):
         def of(record: dict) -> tuple[str, str]:
             return record["recipe"]["name"], record["model"]
 
-        head = ("recipe", "model", "runs", "top-1 %", "top-5 %", "min")
-        rows: list[tuple[str, ...]] = [head]
+        numbers = ("runs", "top-1 % ± spread", "top-5 %", "min")
+        rows: list[tuple[str, ...]] = [("recipe", "model", *numbers)]
         for names, runs in groupby(records, key=of):
             rows.append((*names, *cls.outcome(list(runs))))
         one = len({record["recipe"]["name"] for record in records}) == 1

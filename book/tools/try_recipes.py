@@ -1,7 +1,7 @@
 r"""Choose a recipe: train changed ones on the held-out split, side by side.
 
     python book/tools/try_recipes.py BASE FOLDER NAME=CHANGES ...
-        [--models vit,sl] [--seeds 0 1]
+        [--models vit,sl,cnn] [--seeds 0 1]
 
 CHANGES is a JSON object of settings of the recipe BASE, with those of the
 model under "model"; {} changes nothing. For instance:
@@ -27,7 +27,13 @@ import keras
 
 from vitsd_helpers.evidence.records import record_name
 from vitsd_helpers.training.loop import train
-from vitsd_helpers.training.recipes import Recipe, get_recipe, parse_variants
+from vitsd_helpers.training.recipes import (
+    BASELINES,
+    VARIANTS,
+    Recipe,
+    get_recipe,
+    parse_variants,
+)
 
 HELD_OUT = 5_000
 ROW = "{:28} {:8} {:>4} {:>7} {:>7} {:>9} {:>9}"
@@ -101,7 +107,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     given = parser.parse_args()
     try:
-        variants = parse_variants(given.models)
+        variants = parse_variants(given.models, [*VARIANTS, *BASELINES])
         base = get_recipe(given.base)
         recipes = [parse_trial(base, text) for text in given.trials]
     except (TypeError, ValueError) as error:

@@ -533,23 +533,31 @@ def get_recipe(name: str) -> Recipe:
     return RECIPES[name]
 
 
-def parse_variants(models: str) -> list[str]:
+def parse_variants(
+    models: str, known: Iterable[str] = tuple(VARIANTS)
+) -> list[str]:
     """Variants from a list with commas, such as "vit,sl".
+
+    Args:
+        models: the list.
+        known: what may be in it.
 
     Raises:
         ValueError: for an unknown variant.
     """
     names = [name.strip() for name in models.split(",")]
-    check_variants(names)
+    check_variants(names, known)
     return names
 
 
-def check_variants(names: Iterable[str]) -> None:
-    """Raise ValueError if a variant is unknown."""
+def check_variants(
+    names: Iterable[str], known: Iterable[str] = tuple(VARIANTS)
+) -> None:
+    """Raise ValueError if a variant is not a known one."""
     for name in names:
-        if name not in VARIANTS:
+        if name not in known:
             raise ValueError(
-                f"unknown model {name!r}: choose from {', '.join(VARIANTS)}."
+                f"unknown model {name!r}: choose from {', '.join(known)}."
             )
 
 
