@@ -101,6 +101,7 @@ STUDIES = {
     # if the interval of the paired difference lies within one point.
     "precision": grid(["steps-5000-bf16"], PAIR, TEN),
     "cnn": grid([f"steps-{n}-bf16" for n in SIZES], ["cnn"]),
+    "longer": grid(["longer-5000"], PAIR),
     "ablation": grid(["steps-5000-bf16"], [*OTHERS, "shift0", *CONTROLS], TEN),
     # Its longest rung, once: chapter 9 and the explorer have the weights.
     "night": NIGHT,
@@ -125,6 +126,7 @@ BACKENDS = dict.fromkeys(
         "pair",
         "precision",
         "cnn",
+        "longer",
         "ablation",
         "night",
         "rungs",
