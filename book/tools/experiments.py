@@ -102,6 +102,8 @@ STUDIES = {
     "precision": grid(["steps-5000-bf16"], PAIR, TEN),
     "cnn": grid([f"steps-{n}-bf16" for n in SIZES], ["cnn"]),
     "longer": grid(["longer-5000"], PAIR),
+    # Which part leads where the ViT has learned its images by heart?
+    "few": grid(["steps-2000"], OTHERS),
     "ablation": grid(["steps-5000-bf16"], [*OTHERS, "shift0", *CONTROLS], TEN),
     # Its longest rung, once: chapter 9 and the explorer have the weights.
     "night": NIGHT,
@@ -127,6 +129,7 @@ BACKENDS = dict.fromkeys(
         "precision",
         "cnn",
         "longer",
+        "few",
         "ablation",
         "night",
         "rungs",
