@@ -546,6 +546,15 @@ def test_a_finished_page_stays_as_it_is(site, page):
     assert again == str(read(site / page))
 
 
+def test_a_number_and_its_sign_stay_on_one_line(site):
+    for name in ("index", "notebooks/12_speed"):
+        soup = read(site / f"{name}.html")
+        for code in soup.select("code, pre, script, style"):
+            code.decompose()
+        assert re.search(r"\d\N{NO-BREAK SPACE}%", soup.get_text())
+        assert not re.search(r"\d %", soup.get_text())
+
+
 def test_policy_refuses_what_is_not_in_the_page(chromium, address):
     context = chromium.new_context()
     page = context.new_page()

@@ -163,10 +163,17 @@ def lead(first: Point, second: Point, names: tuple[str, str]):
 
 def from_scratch(at: dict[str, Point]) -> tuple[str, str]:
     """What to train from scratch, and why, of the points at one number."""
-    order = sorted(
-        (name for name in SCRATCH if name in at),
-        key=lambda name: -at[name].mean,
-    )
+    short, reason = ranked(at)
+    best, cnn = max(at.values(), key=lambda point: point.mean), at.get("cnn")
+    if cnn and cnn.steps < best.steps:
+        short += " (the CNN was not trained as long)"
+        reason += " The CNN was not trained as long."
+    return short, reason
+
+
+def ranked(at: dict[str, Point]) -> tuple[str, str]:
+    """The best from scratch, or the best two, and by how much."""
+    order = sorted(at, key=lambda name: -at[name].mean)
     best = order[0]
     if len(order) == 1:
         return CURVES[best], f"{CURVES[best]}, {at[best].top1}."
@@ -199,16 +206,17 @@ def advise(images: int, budget: str = "best") -> tuple[str, str]:
         for name in CURVES
         if images in (points := chosen(name, budget))
     }
-    if not at.keys() & set(SCRATCH):
+    scratch = {name: at[name] for name in SCRATCH if name in at}
+    if not scratch:
         raise ValueError(f"no record of {images:,} images by {budget!r}")
-    short, reason = from_scratch(at)
+    short, reason = from_scratch(scratch)
     known = at.get("pretrained")
     if known is None:
         return f"from scratch: {short}", (
             f"With {images:,} images we measured training from scratch "
             f"alone: {reason}"
         )
-    best = max(at[name].mean for name in SCRATCH if name in at)
+    best = max(point.mean for point in scratch.values())
     if known.mean - (known.half or 0) <= best:
         return f"from scratch: {short}", (
             f"With {images:,} images a pretrained network's features, "

@@ -56,6 +56,8 @@ ONE_PAGE = (
 )
 #: What a cell prints that found two ways to agree: the page makes it a mark.
 SAME = "same numbers"
+#: The space between a number and its sign, which no line may end at.
+BEFORE_A_SIGN = re.compile(r"(?<=\d) (?=%)")
 #: The faces that every page begins with.
 FONTS = (
     "source-serif-4-latin-wght-normal.woff2",
@@ -134,6 +136,13 @@ def mend(soup: BeautifulSoup) -> None:
     if sidebar:
         sidebar["role"] = "complementary"
         sidebar["aria-label"] = "Book"
+
+
+def keep_signs(soup: BeautifulSoup) -> None:
+    """Keep a number and its sign on one line, but for code."""
+    for text in soup.find_all(string=BEFORE_A_SIGN):
+        if not text.find_parent(["code", "pre", "script", "style"]):
+            text.replace_with(BEFORE_A_SIGN.sub("\N{NO-BREAK SPACE}", text))
 
 
 def preload(soup: BeautifulSoup, page: PurePosixPath) -> None:
@@ -299,6 +308,7 @@ def finish(html: str, page: PurePosixPath, site: Site) -> str:
     soup = BeautifulSoup(html, "html.parser")
     lighten(soup, page)
     mend(soup)
+    keep_signs(soup)
     preload(soup, page)
     size_images(soup, page, site.folder)
     describe(soup, page, site)
