@@ -546,13 +546,13 @@ def test_a_finished_page_stays_as_it_is(site, page):
     assert again == str(read(site / page))
 
 
-def test_a_number_and_its_sign_stay_on_one_line(site):
-    for name in ("index", "notebooks/12_speed"):
+def test_a_number_and_its_signs_stay_on_one_line(site):
+    for name in ("index", "notebooks/07_ablation"):
         soup = read(site / f"{name}.html")
         for code in soup.select("code, pre, script, style"):
             code.decompose()
-        assert re.search(r"\d\N{NO-BREAK SPACE}%", soup.get_text())
-        assert not re.search(r"\d %", soup.get_text())
+        assert re.search(r"±\N{NO-BREAK SPACE}\d", soup.get_text())
+        assert not re.search(r"\d [%±]|± \d", soup.get_text())
 
 
 def test_policy_refuses_what_is_not_in_the_page(chromium, address):

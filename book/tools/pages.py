@@ -56,8 +56,8 @@ ONE_PAGE = (
 )
 #: What a cell prints that found two ways to agree: the page makes it a mark.
 SAME = "same numbers"
-#: The space between a number and its sign, which no line may end at.
-BEFORE_A_SIGN = re.compile(r"(?<=\d) (?=%)")
+#: The spaces beside a number's signs, at which no line may end.
+BESIDE_A_SIGN = re.compile(r"(?<=\d) (?=[%±])|(?<=±) (?=\d)")
 #: The faces that every page begins with.
 FONTS = (
     "source-serif-4-latin-wght-normal.woff2",
@@ -139,10 +139,10 @@ def mend(soup: BeautifulSoup) -> None:
 
 
 def keep_signs(soup: BeautifulSoup) -> None:
-    """Keep a number and its sign on one line, but for code."""
-    for text in soup.find_all(string=BEFORE_A_SIGN):
+    """Keep a number and its signs on one line, but for code."""
+    for text in soup.find_all(string=BESIDE_A_SIGN):
         if not text.find_parent(["code", "pre", "script", "style"]):
-            text.replace_with(BEFORE_A_SIGN.sub("\N{NO-BREAK SPACE}", text))
+            text.replace_with(BESIDE_A_SIGN.sub("\N{NO-BREAK SPACE}", text))
 
 
 def preload(soup: BeautifulSoup, page: PurePosixPath) -> None:
