@@ -547,7 +547,7 @@ def test_a_finished_page_stays_as_it_is(site, page):
 
 
 def test_a_number_and_its_signs_stay_on_one_line(site):
-    for name in ("index", "notebooks/07_ablation"):
+    for name in ("book/index", "notebooks/07_ablation"):
         soup = read(site / f"{name}.html")
         for code in soup.select("code, pre, script, style"):
             code.decompose()
