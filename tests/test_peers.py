@@ -116,6 +116,8 @@ def test_classifier_gets_the_images_our_models_get(tmp_path, monkeypatch):
     assert record["seconds"] >= 9.0 * 100 / 900
     trials = record["recipe"]["trials"]
     assert [t["C"] for t in trials] == list(pretrained.STRENGTHS)
+    everything = pretrained.fit(path, len(data.y_train), 0)  # none is drawn
+    assert everything["data_md5"] == data.md5
     np.savez(path, **known, seconds=9.0, md5="other")
     with pytest.raises(SystemExit, match="of other images"):
         pretrained.fit(path, 100, 1)

@@ -133,6 +133,13 @@ def metrics(model, x, y) -> dict[str, float]:
     }
 
 
+def drawn_of(data, images: int, seed: int) -> np.ndarray:
+    """The places of the training images; all of them cannot be drawn."""
+    if images == len(data.y_train):
+        return np.arange(images)
+    return draw(data.y_train, images, seed)[1]
+
+
 def fit(path: Path, images: int, seed: int) -> dict:
     """The record of one classifier."""
     began = commit()
@@ -146,7 +153,7 @@ def fit(path: Path, images: int, seed: int) -> dict:
         per_image = float(kept["seconds"]) / (
             len(data.x_train) + len(data.x_test)
         )
-    _, drawn = draw(data.y_train, images, seed)
+    drawn = drawn_of(data, images, seed)
     x, y = features["x_train"][drawn], data.y_train[drawn]
     trials = choose(x, y, seed)
     best = max(trials, key=lambda trial: trial["top1"])["C"]
@@ -177,7 +184,11 @@ def fit(path: Path, images: int, seed: int) -> dict:
         },
         "parameters": int(model[-1].coef_.size + model[-1].intercept_.size),
         "data": "cifar100",
-        "data_md5": subset(data, images, seed).md5,
+        "data_md5": (
+            data
+            if len(drawn) == len(data.y_train)
+            else subset(data, images, seed)
+        ).md5,
         "train_images": images,
         "test_images": len(data.x_test),
         "tested_on": "test",
