@@ -133,13 +133,6 @@ def metrics(model, x, y) -> dict[str, float]:
     }
 
 
-def drawn_of(data, images: int, seed: int) -> np.ndarray:
-    """The places of the training images; all of them cannot be drawn."""
-    if images == len(data.y_train):
-        return np.arange(images)
-    return draw(data.y_train, images, seed)[1]
-
-
 def fit(path: Path, images: int, seed: int) -> dict:
     """The record of one classifier."""
     began = commit()
@@ -153,7 +146,11 @@ def fit(path: Path, images: int, seed: int) -> dict:
         per_image = float(kept["seconds"]) / (
             len(data.x_train) + len(data.x_test)
         )
-    drawn = drawn_of(data, images, seed)
+    if images == len(data.y_train):  # `draw` leaves some on either side
+        drawn, part = slice(None), data
+    else:
+        _, drawn = draw(data.y_train, images, seed)
+        part = subset(data, images, seed)
     x, y = features["x_train"][drawn], data.y_train[drawn]
     trials = choose(x, y, seed)
     best = max(trials, key=lambda trial: trial["top1"])["C"]
@@ -184,11 +181,7 @@ def fit(path: Path, images: int, seed: int) -> dict:
         },
         "parameters": int(model[-1].coef_.size + model[-1].intercept_.size),
         "data": "cifar100",
-        "data_md5": (
-            data
-            if len(drawn) == len(data.y_train)
-            else subset(data, images, seed)
-        ).md5,
+        "data_md5": part.md5,
         "train_images": images,
         "test_images": len(data.x_test),
         "tested_on": "test",
