@@ -25,7 +25,7 @@ from sphinx.util.docutils import SphinxDirective, SphinxRole
 from vitsd_helpers.display import plots
 from vitsd_helpers.display.tables import format_number
 from vitsd_helpers.evidence.records import record_name
-from vitsd_helpers.evidence.statistics import standard_error, summarize
+from vitsd_helpers.evidence.statistics import summarize
 from vitsd_helpers.training.recipes import BASELINES, VARIANTS
 
 FOLDER = Path(__file__).parents[1] / "results"
@@ -140,7 +140,7 @@ class RecordsDirective(SphinxDirective):
         def of(record: dict) -> tuple[str, str]:
             return record["recipe"]["name"], record["model"]
 
-        numbers = ("runs", "top-1 % ± spread", "top-5 %", "min")
+        numbers = ("runs", "top-1 %", "spread", "top-5 %", "min")
         rows: list[tuple[str, ...]] = [("recipe", "model", *numbers)]
         for names, runs in groupby(records, key=of):
             rows.append((*names, *cls.outcome(list(runs))))
@@ -149,22 +149,17 @@ class RecordsDirective(SphinxDirective):
 
     @staticmethod
     def outcome(runs: list[dict]) -> tuple[str, ...]:
-        """One model's runs: mean over seeds, and what it may be off by.
-
-        That is the spread over the seeds; for one run, the standard error
-        of its test.
-        """
+        """One model's runs: means, and the spread over the seeds."""
 
         def mean(get) -> float:
             return sum(map(get, runs)) / len(runs)
 
         top1 = summarize([run["test"]["top1"] for run in runs])
-        spread = top1.spread
-        if top1.count == 1:
-            spread = standard_error(top1.mean, runs[0]["test_images"])
+        several = top1.count > 1
         return (
             str(top1.count),
-            f"{100 * top1.mean:.1f} ± {100 * spread:.1f}",
+            f"{100 * top1.mean:.1f}",
+            f"{100 * top1.spread:.1f}" if several else "",
             f"{100 * mean(lambda run: run['test']['top5']):.1f}",
             f"{mean(lambda run: run['seconds']) / 60:.0f}",
         )
