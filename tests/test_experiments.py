@@ -230,6 +230,17 @@ def test_missing_backend_is_named_with_its_remedy(monkeypatch, place):
         experiments.check_machine(todo, force=False)
 
 
+def test_the_book_takes_no_record_of_changed_files(monkeypatch, place):
+    monkeypatch.setattr(experiments, "commit", lambda: "abc-dirty")
+    monkeypatch.setattr(experiments, "backend_of", lambda study: "keras")
+    todo = [("laptop", ("laptop", "vit", 0))]
+    monkeypatch.setattr(experiments, "BOOK", experiments.RESULTS)
+    with pytest.raises(SystemExit, match=r"changed files.*RESULTS=runs/mine"):
+        experiments.check_machine(todo, force=False)
+    monkeypatch.setattr(experiments, "BOOK", place)
+    experiments.check_machine(todo, force=False)
+
+
 @pytest.fixture
 def some(monkeypatch, place):
     """A study of three short runs, the first of them done."""

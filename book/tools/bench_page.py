@@ -182,8 +182,8 @@ class BenchDirective(SphinxDirective):
         if not said:
             return []
         text = (
-            f"On {record['device']} our SL-ViT trains so many times as many "
-            f"images a second as vit-pytorch's: {', '.join(said)}."
+            f"On {record['device']} our SL-ViT trains at so many times "
+            f"vit-pytorch's images a second: {', '.join(said)}."
         )
         image = chart(
             self.env, "bench/headline.png", partial(draw_ratios, found)

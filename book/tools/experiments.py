@@ -32,7 +32,7 @@ from pathlib import Path
 
 from terminal import Parser, alone, check_data, command
 
-from vitsd_helpers.evidence.records import record_name
+from vitsd_helpers.evidence.records import commit, record_name
 from vitsd_helpers.training.recipes import (
     CONTROLS,
     FACTORS,
@@ -43,7 +43,8 @@ from vitsd_helpers.training.recipes import (
 )
 
 ROOT = Path(__file__).parents[2]
-RESULTS = ROOT / "book" / "results"
+BOOK = ROOT / "book" / "results"
+RESULTS = BOOK
 #: Seconds after which Ray's runs are counted again.
 SILENCE = 15
 WEIGHTS = RESULTS / "weights"
@@ -289,6 +290,12 @@ def check_machine(todo, force: bool) -> None:
         sys.exit(
             f"{' and '.join(large)} would take weeks without a GPU, and none "
             "is found: start it with FORCE=1 (--force) if there is one."
+        )
+    if RESULTS == BOOK and (commit() or "").endswith("-dirty"):
+        sys.exit(
+            "there are changed files, and a record of the book names its "
+            "commit: commit them, or keep the records in a folder of yours "
+            "(RESULTS=runs/mine, or --results runs/mine)."
         )
     try:
         check_data("cifar100")

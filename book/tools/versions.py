@@ -9,8 +9,8 @@ from pathlib import Path
 
 from colab import RUNTIMES
 from docutils import nodes
-from drift import pinned
 from packaging.requirements import Requirement
+from packaging.version import Version
 from records import RecordsDirective
 from sphinx.util.docutils import SphinxDirective
 
@@ -34,10 +34,23 @@ def rows() -> list[tuple[str, ...]]:
     ours = PYTHON.read_text().strip().removeprefix("python-")
     found = [head, ("Python", project["requires-python"], ours, *pythons)]
     for package in PACKAGES:
-        pin = pins.get(package) or pins[f"{package}-cpu"]
+        pin = " or ".join(pins[package])
         versions = (names[package].removeprefix("==") for names in tried)
         found.append((package, wanted[package] or "any", pin, *versions))
     return found
+
+
+def pinned() -> dict[str, list[str]]:
+    """The versions of each package: another Python may have another."""
+    found: dict[str, set[str]] = {}
+    for line in FILES[1].read_text("utf-8").splitlines():
+        if line and not line.lstrip().startswith("#"):
+            need = Requirement(line)
+            name = need.name.removesuffix("-cpu")
+            found.setdefault(name, set()).update(
+                s.version for s in need.specifier
+            )
+    return {name: sorted(some, key=Version) for name, some in found.items()}
 
 
 def by_name(*requirements: str) -> dict[str, str]:

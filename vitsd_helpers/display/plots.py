@@ -16,10 +16,14 @@ from keras import ops
 from ..config import ViTConfig
 
 STYLES = ("-", "--", "-.", ":")
-#: Blue for the ViT, orange for the SL-ViT; two more. Okabe and Ito's hues
-#: (2008), dark enough for letters: 4.5 to 1 on white, and on a dark page,
-#: which turns light and dark round and keeps the hues.
-BLUE, ORANGE, GREEN, PINK = "#0072b2", "#c05000", "#007a59", "#a84f83"
+# Okabe and Ito's hues (2008), dark enough for letters: 4.5 to 1 on white, and
+# on a dark page, where light and dark change places and the hues stay.
+#: Of the ViT.
+BLUE = "#0072b2"
+#: Of the SL-ViT.
+ORANGE = "#c05000"
+#: Of a third and a fourth thing.
+GREEN, PINK = "#007a59", "#a84f83"
 INK, AXIS = "#1f2328", "#5c6370"
 #: How the two models are drawn in every chapter.
 MODELS = {

@@ -46,8 +46,12 @@ OPERATIONS = (
     "translate_x",
     "translate_y",
 )
-#: At full strength: degrees, pixels a pixel, and parts of a side.
-ROTATION, SHEAR, TRANSLATION = 30, 0.3, 0.45
+#: Largest rotation, in degrees.
+ROTATION = 30
+#: Largest shear, in pixels of shift per pixel.
+SHEAR = 0.3
+#: Largest translation, as a part of the side.
+TRANSLATION = 0.45
 #: Red, green and blue in the brightness of a pixel (ITU-R 601, as PIL).
 LUMA = (0.299, 0.587, 0.114)
 

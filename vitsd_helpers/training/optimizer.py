@@ -8,7 +8,7 @@ from .recipes import Recipe
 #: positions, class token and temperatures.
 UNDECAYED = ("bias", "gamma", "beta", "position", "token", "temperature")
 #: In the paths of the matrices that Muon leaves to AdamW: what comes in,
-#: what goes out, and tables that are no products' matrices.
+#: what goes out, and weights that no product of matrices uses.
 NOT_MUONS = ("tokenizer", "position", "token", "temperature", "logits")
 
 

@@ -1,4 +1,4 @@
-"""Progress of a training: a sign of life at least every 15 seconds."""
+"""Progress of a training: a sign of life at least every ten seconds."""
 
 import contextvars
 import sys

@@ -212,7 +212,7 @@ class Recipe:
             variant: a name in `VARIANTS`.
             data: gives the classes, the normalisation, and the size of the
                 images. A recipe that does not resize takes them as they
-                are; one that does resizes them to the same size as ever.
+                are; one that does resizes them to its own fixed size.
 
         Raises:
             ValueError: for an unknown variant, images that are not square,
@@ -427,7 +427,7 @@ _LADDER = replace(
 )
 
 
-#: Passes over all images of the ladder's rungs for two cores.
+#: How many passes over all images each rung of the ladder makes.
 RUNGS = (2, 4, 8, 16, 32, 64)
 
 
