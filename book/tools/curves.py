@@ -34,7 +34,8 @@ SCRATCH = ("sl", "vit", "cnn")
 #: Recipes of a curve's points, by budget. The CNN's steps are in bfloat16.
 STEPS, EPOCHS = r"steps-\d+", r"epochs-\d+"
 BUDGETS = {
-    "best": rf"{STEPS}|{EPOCHS}|cutmix-\d+|ladder-\d+(-bf16)?",
+    "best": rf"{STEPS}|{EPOCHS}|cutmix-\d+|longer-\d+(-adamw)?"
+    r"|ladder-\d+(-bf16)?",
     "steps": STEPS,
     "epochs": EPOCHS,
 }
@@ -240,9 +241,13 @@ def about(budget: str) -> tuple[str, str]:
         passes = max(point.epochs for point in points)
         title = f"Equal epochs: {passes} passes"
         return title, "As many passes over few images as over many."
+    cnn, ours = chosen("cnn", budget), chosen("sl", budget)
+    most = max(cnn)
     return "Best of our recipes", (
         "At each number, the recipe of ours that did best on the test "
-        "images: a choice that flatters it a little."
+        "images: a choice that flatters it a little. They are not of one "
+        f"length: with {most:,} images the CNN made {cnn[most].steps:,} "
+        f"steps, the SL-ViT {ours[most].steps:,}."
     )
 
 

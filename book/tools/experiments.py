@@ -102,7 +102,10 @@ STUDIES = {
     # if the interval of the paired difference lies within one point.
     "precision": grid(["steps-5000-bf16"], PAIR, TEN),
     "cnn": grid([f"steps-{n}-bf16" for n in SIZES], ["cnn"]),
-    "longer": grid(["longer-5000"], PAIR),
+    "longer": [
+        *grid(["longer-5000"], PAIR),
+        *grid(["longer-5000-adamw"], ["cnn"]),
+    ],
     # Which part leads where the ViT has learned its images by heart?
     "few": grid(["steps-2000"], OTHERS),
     "ablation": grid(["steps-5000-bf16"], [*OTHERS, "shift0", *CONTROLS], TEN),

@@ -26,7 +26,9 @@ RUN_NOTE = """\
 This is [chapter 5](../../notebooks/05_training.ipynb) as papermill ran it
 with the recipe `{recipe}`. The text and the code are the chapter's at the time
 of the run, so its remarks on digits and on a minute are about the recipe
-`quick`, and to copy code take the chapter; the outputs are this run's.
+`quick`, and to copy code take the chapter; the outputs are this run's. Where
+the text foretells minutes or accuracies, [the records](../results.md) have the
+true ones.
 
 ## The chapter
 """

@@ -514,6 +514,14 @@ _LONGER = replace(
     mix=0.5,
     cutmix=1.0,
 )
+#: As long for the CNN, whose kernels are no matrices for Muon, at the best of
+#: three rates tried; in bfloat16, as all of its runs.
+_LONGER_ADAMW = replace(
+    _halved(_LONGER),
+    name="longer-5000-adamw",
+    optimizer="adamw",
+    learning_rate=4e-3,
+)
 
 
 RECIPES = {
@@ -529,6 +537,7 @@ RECIPES = {
         _COLAB,
         *_sizes(),
         _LONGER,
+        _LONGER_ADAMW,
         *_ladder(),
         *_prices(),
     )
