@@ -64,6 +64,9 @@ TEN = tuple(range(10))
 #: The combinations but for those of the pair.
 OTHERS = [name for name in FACTORS if name not in PAIR]
 
+#: Where "longer" has no run; all images are the ladder's.
+OTHER_SIZES = [n for n in SIZES if n not in (5_000, 50_000)]
+
 #: The models of `tricks.py`, which would import Keras.
 TRICKS = ("relative", "rotary", "separate", "seqpool", "overlap", "stem")
 
@@ -106,6 +109,13 @@ STUDIES = {
         *grid(["longer-5000"], PAIR),
         *grid(["longer-5000-adamw"], ["cnn"]),
     ],
+    "lengths": sorted(
+        [
+            *grid([f"longer-{n}" for n in OTHER_SIZES], PAIR),
+            *grid([f"longer-{n}-adamw" for n in OTHER_SIZES], ["cnn"]),
+        ],
+        key=lambda run: run[2],
+    ),
     # Which part leads where the ViT has learned its images by heart?
     "few": grid(["steps-2000"], OTHERS),
     "ablation": grid(["steps-5000-bf16"], [*OTHERS, "shift0", *CONTROLS], TEN),
@@ -133,6 +143,7 @@ BACKENDS = dict.fromkeys(
         "precision",
         "cnn",
         "longer",
+        "lengths",
         "few",
         "ablation",
         "night",
