@@ -118,13 +118,18 @@ def keep(folder: Path, name: str, source: str, pair, figures) -> None:
 def pinned() -> dict[str, str]:
     """Versions in requirements.txt: those of the stored outputs."""
     found = {}
-    for line in (ROOT / "requirements.txt").read_text("utf-8").splitlines():
-        if line and not line.lstrip().startswith("#"):
-            need = Requirement(line)
-            if need.marker is None or need.marker.evaluate():
-                (version,) = need.specifier
-                found[str(canonicalize_name(need.name))] = version.version
+    for need in requirements():
+        if need.marker is None or need.marker.evaluate():
+            (version,) = need.specifier
+            found[str(canonicalize_name(need.name))] = version.version
     return found
+
+
+def requirements() -> list[Requirement]:
+    """The lines of requirements.txt, of every Python and system."""
+    lines = (ROOT / "requirements.txt").read_text("utf-8").splitlines()
+    given = (line for line in lines if line.strip())
+    return [Requirement(x) for x in given if not x.lstrip().startswith("#")]
 
 
 def versions() -> list[tuple[str, str, str]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from colab import RUNTIMES
 from docutils import nodes
+from drift import requirements
 from packaging.requirements import Requirement
 from packaging.version import Version
 from records import RecordsDirective
@@ -43,13 +44,9 @@ def rows() -> list[tuple[str, ...]]:
 def pinned() -> dict[str, list[str]]:
     """The versions of each package: another Python may have another."""
     found: dict[str, set[str]] = {}
-    for line in FILES[1].read_text("utf-8").splitlines():
-        if line and not line.lstrip().startswith("#"):
-            need = Requirement(line)
-            name = need.name.removesuffix("-cpu")
-            found.setdefault(name, set()).update(
-                s.version for s in need.specifier
-            )
+    for need in requirements():
+        versions = found.setdefault(need.name.removesuffix("-cpu"), set())
+        versions.update(pin.version for pin in need.specifier)
     return {name: sorted(some, key=Version) for name, some in found.items()}
 
 
