@@ -14,7 +14,7 @@
 #: make run      execute notebooks in place: NB="01_patches", or all
 #: make clean    remove what was built; runs and checkpoints stay
 #: For maintainers: make test-all, test-jax, test-torch, coverage, upgrade,
-#: colab, links, badges, hooks, lock, release; see README.md and CONTRIBUTING.
+#: colab, losses, links, badges, hooks, lock, release; see README.md and CONTRIBUTING.
 PYTHON ?= python3
 PORT ?= 8000
 BIN := .venv/bin
@@ -63,7 +63,7 @@ each = $(foreach word,$(subst $(comma), ,$(1)),$(call quoted,$(word)))
 on = $(filter-out 0 no false,$(1))
 
 .DEFAULT_GOAL := help
-.PHONY: help book onepage serve lab test test-all upgrade colab links \
+.PHONY: help book onepage serve lab test test-all upgrade colab losses links \
     test-jax test-torch coverage run train publish share space studies \
     bench badges release lock hooks clean
 
@@ -125,6 +125,11 @@ upgrade: .venv/checks
 RUNTIME ?= 2026.08
 colab: .venv/checks
 	$(BIN)/python book/tools/colab.py $(NB) --runtime $(RUNTIME)
+
+# What chapter 14 reads where JAX is not installed, from its own cells.
+losses: .venv/ready
+	$(BIN)/pip install -q -c requirements.txt jax
+	$(BIN)/python book/tools/losses.py
 
 # Do the links to other sites still lead somewhere?
 links: .venv/ready

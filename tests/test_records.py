@@ -5,6 +5,7 @@ import re
 import statistics
 from pathlib import Path
 
+import losses
 import pytest
 import records as pages
 from experiments import PAIR
@@ -97,3 +98,15 @@ def test_every_record_has_a_table():
     ours = {run["recipe"]["name"] for run in BOOK.values()}
     theirs = {path.name.split("-seed")[0] for path in PEERS.glob("*.json")}
     assert shown == ours | theirs
+
+
+def test_the_losses_on_several_devices_can_be_made_again():
+    """The tool writes what lies there, and finds its cell in the chapter."""
+    stored = json.loads(losses.RECORD.read_text())
+    entries = set(re.findall(r'^    "(.+?)": ', losses.SAY, re.M))
+    assert set(stored) == entries | {"versions"}
+    assert "jax" in stored["versions"]
+    chapter = json.loads(losses.CHAPTER.read_text())
+    (cell,) = (c for c in chapter["cells"] if c["id"] == losses.WIDE)
+    source = "".join(cell["source"])
+    assert {"alone", "many"} <= set(re.findall(r"^(\w+) = ", source, re.M))

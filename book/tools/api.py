@@ -2,7 +2,10 @@
 
 import inspect
 
+from sphinx.util.docutils import SphinxDirective
 from sphinx.util.inspect import stringify_signature
+
+import vitsd_helpers
 
 VALUES = ("attribute", "data", "property")
 
@@ -29,8 +32,21 @@ def take_own(app, what, name, obj, options, signature, returned):
     return stringify_signature(shown, show_annotation=False), returned
 
 
+class PromisedDirective(SphinxDirective):
+    """``{promised}``: what `vitsd_helpers.__all__` has, each with a link."""
+
+    def run(self):
+        """The names, in the order of `__all__`."""
+        names = [
+            f"{{py:obj}}`~vitsd_helpers.{vitsd_helpers._LAZY[name]}.{name}`"
+            for name in vitsd_helpers.__all__
+        ]
+        return self.parse_text_to_nodes(", ".join(names) + ".")
+
+
 def setup(app):
     """Sphinx calls it."""
+    app.add_directive("promised", PromisedDirective)
     app.connect("autodoc-process-signature", take_own)
     app.connect("autodoc-process-docstring", take_whole, priority=400)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -62,7 +62,8 @@ def sentence(rows: list[Row]) -> str:
     device = read()[name, point.images][point.recipe][0]["device"]
     return (
         f"The best from scratch is the {CURVES[name]} with {point.top1}, "
-        f"after {point.minutes} minutes of training ({device}). Bars are "
+        f"after {point.minutes} minutes of training (machine: {device}, "
+        "which other runs shared). Bars are "
         "95 % intervals of the mean over seeds; a hollow mark is one run."
     )
 
@@ -72,7 +73,7 @@ def draw(rows: list[Row]) -> tuple[Figure, str]:
     figure, axis = plots.panels(height=0.9 + 0.33 * len(rows))
     said, named = [], set()
     for place, row in enumerate(rows):
-        for name, point in sorted(row.items(), key=lambda p: p[1].mean):
+        for name, point in sorted(row.items(), key=lambda p: -p[1].mean):
             look = LOOKS[name] | {"linestyle": "", "markersize": 6}
             if point.half is None:
                 look["markerfacecolor"] = "none"
@@ -84,7 +85,7 @@ def draw(rows: list[Row]) -> tuple[Figure, str]:
     axis.set_xlim(left=0)
     looks = {CURVES[name]: LOOKS[name] for name in CURVES if name in named}
     plots.write_names(axis, looks, 0.02)
-    return figure, f"Test top-1, sorted. {'; '.join(said)}."
+    return figure, f"Test top-1, best first. {'; '.join(said)}."
 
 
 class OverviewDirective(SphinxDirective):

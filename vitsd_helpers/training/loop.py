@@ -96,7 +96,8 @@ def epoch_order(
     """Indices of an epoch, (steps * batch_size,), from seed and epoch alone.
 
     The images come in one shuffled pass after another, and an epoch goes
-    on where the one before stopped: all are seen equally often.
+    on where the one before stopped: each is seen as often as any other,
+    or once more.
     """
     size = steps * batch_size
     first, last = epoch * size, (epoch + 1) * size
