@@ -103,6 +103,8 @@ def test_versions_agree():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     zenodo = json.loads((ROOT / ".zenodo.json").read_text())
     assert citation["version"] == zenodo["version"] == version
+    references = (ROOT / "book" / "references.md").read_text()
+    assert f"{{Version {version}, " in references
     assert citation["title"] == zenodo["title"]
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     dynamic = project["tool"]["setuptools"]["dynamic"]

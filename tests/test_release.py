@@ -98,6 +98,7 @@ def test_main_installs_main(released):
         ".zenodo.json",
         "CHANGELOG.md",
         "CITATION.cff",
+        "book/references.md",
         "vitsd_helpers/__init__.py",
     }
 
@@ -109,6 +110,8 @@ def test_version_is_in_every_place(released):
     assert "\nversion: 3.1.4\ndate-released: 20" in citation
     zenodo = json.loads(show(released, "v3.1.4:.zenodo.json"))
     assert zenodo["version"] == "3.1.4"
+    references = show(released, "v3.1.4:book/references.md")
+    assert "{Version 3.1.4, 20" in references
     assert "## 3.1.4 (20" in show(released, "v3.1.4:CHANGELOG.md")
     assert "## Unreleased\n\nNothing yet." in show(
         released, "main:CHANGELOG.md"

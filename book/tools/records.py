@@ -109,6 +109,11 @@ class RecordRole(SphinxRole):
         return [nodes.Text(text)], []
 
 
+def model_of(record: dict) -> str:
+    """How the pages call a record's model."""
+    return {"cnn": "CNN"}.get(record["model"], record["model"])
+
+
 class RecordsDirective(SphinxDirective):
     """``{records} RECIPES``: the runs of a recipe, or of several."""
 
@@ -138,7 +143,7 @@ class RecordsDirective(SphinxDirective):
         """A head and a row a model; of several recipes, each is named."""
 
         def of(record: dict) -> tuple[str, str]:
-            return record["recipe"]["name"], record["model"]
+            return record["recipe"]["name"], model_of(record)
 
         numbers = ("runs", "top-1 %", "spread", "top-5 %", "min")
         rows: list[tuple[str, ...]] = [("recipe", "model", *numbers)]
@@ -170,7 +175,7 @@ class RecordsDirective(SphinxDirective):
         several = len({record["recipe"]["name"] for record in records}) > 1
         whose: dict[str, dict[str, list[int]]] = {}
         for record in records:
-            row = record["model"]
+            row = model_of(record)
             if several:
                 row = f"{record['recipe']['name']} {row}"
             rows = whose.setdefault(cls.origin(record), {})

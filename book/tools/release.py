@@ -58,6 +58,8 @@ def set_version(version: str, day: str) -> None:
     replace("vitsd_helpers/__init__.py", r"^__version__ = .*$", code)
     entry = f'"version": "{version}"'
     replace(".zenodo.json", r'"version": "[^"]*"', entry)
+    note = f"note   = {{Version {version}, {day}}}"
+    replace("book/references.md", r"note   = \{Version [^}]*\}", note)
     path = ROOT / "CITATION.cff"
     lines = path.read_text("utf-8").splitlines()
     kept = [line for line in lines if not line.startswith("date-released:")]

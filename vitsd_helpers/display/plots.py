@@ -22,8 +22,10 @@ STYLES = ("-", "--", "-.", ":")
 BLUE = "#0072b2"
 #: Of the SL-ViT.
 ORANGE = "#c05000"
-#: Of a third and a fourth thing.
-GREEN, PINK = "#007a59", "#a84f83"
+#: Of a third thing.
+GREEN = "#007a59"
+#: Of a fourth thing.
+PINK = "#a84f83"
 INK, AXIS = "#1f2328", "#5c6370"
 #: How the two models are drawn in every chapter.
 MODELS = {

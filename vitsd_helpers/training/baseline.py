@@ -7,9 +7,11 @@ from keras import layers
 from ..config import ViTConfig
 from ..model import PixelNormalization
 
-#: Channels of the three stages, and blocks in each: fourteen layers, which
-#: do about as many multiply-adds as the small ViT at 32 pixels.
-CHANNELS, BLOCKS = (16, 32, 64), 2
+#: Channels of the three stages.
+CHANNELS = (16, 32, 64)
+#: In each stage: so the network has fourteen layers, which do about as many
+#: multiply-adds as the small ViT at 32 pixels.
+BLOCKS = 2
 
 
 def build_resnet(config: ViTConfig, name: str | None = None) -> keras.Model:

@@ -19,8 +19,12 @@ from ..model import ViTConfig, build_vit
 from .export import FORMATS, KERAS, available, check_formats, export_folder
 from .recipes import computing_in
 
-#: The files of a saved model. A folder that has the first is one.
-DESCRIPTION, WEIGHTS, RECORD = "model.json", "model.safetensors", "record.json"
+#: Of a saved model: its configuration. A folder that has this file is one.
+DESCRIPTION = "model.json"
+#: Of a saved model: its weights.
+WEIGHTS = "model.safetensors"
+#: Of a saved model: the record of its training.
+RECORD = "record.json"
 CLASSES, CARD = "classes.txt", "README.md"
 #: How the place of a model on the Hub begins.
 HUB = "hf://"
