@@ -192,6 +192,23 @@ def test_pins_are_those_of_this_python():
     assert installed["numpy"] == np.__version__
 
 
+def test_a_nightly_keras_is_the_one_that_runs(monkeypatch):
+    """Both packages are one folder, and "keras" keeps its version."""
+    found = {"keras": "3.15.1", "keras-nightly": "3.16.0.dev1"}
+    absent = drift.metadata.PackageNotFoundError
+
+    def version(name):
+        if name not in found:
+            raise absent(name)
+        return found[name]
+
+    monkeypatch.setattr(drift.metadata, "version", version)
+    assert drift.installed("keras") == "3.16.0.dev1"
+    del found["keras-nightly"]
+    assert drift.installed("keras") == "3.15.1"
+    assert drift.installed("numpy") == "—"
+
+
 def test_no_page_if_nothing_moved(tmp_path, monkeypatch):
     monkeypatch.delenv("VITSD_DRIFT", raising=False)
     assert drift.finish(tmp_path, {"test": "failed"}) is None

@@ -12,6 +12,7 @@ The page is `_build/drift/index.html`, a short form for an issue
 
 import argparse
 import base64
+import contextlib
 import difflib
 import html
 import io
@@ -34,6 +35,8 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = ROOT / "_build" / "upgrade"
+#: Keras before its release.
+NIGHTLY = "keras-nightly"
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 #: How much a difference of two figures is enlarged to be seen.
 GAIN = 4
@@ -132,15 +135,20 @@ def requirements() -> list[Requirement]:
     return [Requirement(x) for x in given if not x.lstrip().startswith("#")]
 
 
+def installed(name: str) -> str:
+    """A package's version; Keras's is the nightly's where there is one."""
+    names = (NIGHTLY, name) if name == "keras" else (name,)
+    for one in names:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            return metadata.version(one)
+    return "—"
+
+
 def versions() -> list[tuple[str, str, str]]:
     """Name, pinned and installed version of every pinned package."""
     rows = []
     for name, old in sorted(pinned().items()):
-        try:
-            new = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            new = "—"
-        rows.append((name, old, new))
+        rows.append((name, old, installed(name)))
     return rows
 
 
@@ -349,6 +357,11 @@ def make_environment(pre: bool, given: list[str]) -> Path:
         group = ["--group", "book", "--upgrade"]
         group += ["--prerelease", "allow"] if pre else []
         uv(*install, *group)
+    if pre:
+        # TensorFlow's pre-releases ask for it, beside "keras". Both are the
+        # same folder: the files installed last are the ones that run.
+        nightly = [*install, "--no-deps", "--prerelease", "allow"]
+        uv(*nightly, "--reinstall", NIGHTLY)
     uv(*install, "--no-deps", "-e", ".")
     return python
 
