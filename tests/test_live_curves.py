@@ -93,8 +93,8 @@ def test_a_cnn_comes_with_its_records(monkeypatch):
         found[key] = by_recipe
     monkeypatch.setattr(curves, "read", lambda: found)
     assert curves.chosen("cnn", "steps")[2000].mean == pytest.approx(31)
-    assert curves.advise(2000)[0].endswith("from scratch: CNN")
-    assert "CNN" in curves.advise(2000)[1]
+    assert curves.advise(2000, "steps")[0].endswith("from scratch: CNN")
+    assert "CNN" in curves.advise(2000, "steps")[1]
 
 
 def test_it_begins_with_5000_and_shows_the_records(figure, data):

@@ -113,6 +113,7 @@ STUDIES = {
         [
             *grid([f"longer-{n}" for n in OTHER_SIZES], PAIR),
             *grid([f"longer-{n}-adamw" for n in OTHER_SIZES], ["cnn"]),
+            *grid(["longer-50000-adamw"], ["cnn"]),
         ],
         key=lambda run: run[2],
     ),
