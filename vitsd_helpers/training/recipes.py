@@ -508,8 +508,8 @@ def _longer() -> list[Recipe]:
     As the best of the trials of 5,000 images in `book/results/trials`, for
     which it is 90 passes. The CNN's kernels are no matrices for Muon: it has
     the best of three rates of AdamW, in bfloat16 where the trials and its
-    first runs were. The others are in float32, which processors without
-    bfloat16 do eight times as fast. With all images the CNN alone has one:
+    first runs were. The others are in float32, which every processor does
+    well. With all images the CNN alone has one:
     for the transformers there is the ladder.
     """
     recipes = []
