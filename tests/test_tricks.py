@@ -26,7 +26,7 @@ def data():
 def recipe():
     """The study's, small."""
     return dataclasses.replace(
-        get_recipe("ladder-8-bf16"),
+        get_recipe("ladder-8"),
         name="short",
         data="digits",
         model=dataclasses.replace(PRESETS["small-sl"], width=32, depth=1),
@@ -149,7 +149,7 @@ def test_one_layer_is_exchanged(variant, recipe, data):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", tricks.MODELS)
-def test_it_trains_in_half_precision_under_muon(variant, recipe, data):
+def test_it_trains_under_muon(variant, recipe, data):
     model = tricks.build(recipe, variant, data, 0)
     before = [np.array(w) for w in model.trainable_variables]
     run = train(model, data, recipe, seed=0, report=None)

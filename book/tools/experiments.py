@@ -128,10 +128,10 @@ STUDIES = {
         if run not in NIGHT
     ],
     "long": grid(["ladder-16-bf16"], [*OTHERS, "shift0", *CONTROLS]),
-    # What is each trick worth? The base is "rungs"' ViT of eight passes.
+    # What is each trick worth? The base is "ladder"'s ViT of eight passes.
     "prices": sorted(
         [
-            *grid(["ladder-8-bf16"], ["spt", "lsa", "vit_norm", *TRICKS]),
+            *grid(["ladder-8"], ["spt", "lsa", "vit_norm", *TRICKS]),
             *grid([r for r in RECIPES if r.startswith("price-")], ["vit"]),
         ],
         key=lambda run: run[2],
