@@ -5,12 +5,13 @@ import re
 import statistics
 from pathlib import Path
 
+import keras
 import losses
 import pytest
 import records as pages
 from experiments import PAIR
 
-from vitsd_helpers.evidence.records import read_records
+from vitsd_helpers.evidence.records import read_records, versions
 
 ROOT = Path(__file__).parents[1]
 BOOK = read_records()
@@ -98,6 +99,12 @@ def test_every_record_has_a_table():
     ours = {run["recipe"]["name"] for run in BOOK.values()}
     theirs = {path.name.split("-seed")[0] for path in PEERS.glob("*.json")}
     assert shown == ours | theirs
+
+
+def test_a_record_names_the_keras_that_ran(monkeypatch):
+    """A nightly build leaves the entry of the release that it replaces."""
+    monkeypatch.setattr(keras, "__version__", "3.16.0.dev1")
+    assert versions()["keras"] == "3.16.0.dev1"
 
 
 def test_the_losses_on_several_devices_can_be_made_again():

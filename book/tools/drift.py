@@ -343,7 +343,8 @@ def make_environment(pre: bool, given: list[str]) -> Path:
         )
 
     shutil.rmtree(ENVIRONMENT, ignore_errors=True)
-    uv("venv", "-q", "--python", sys.executable, ENVIRONMENT)
+    # With pip, as a reader's has it: the install cells call it.
+    uv("venv", "-q", "--seed", "--python", sys.executable, ENVIRONMENT)
     bin_ = "Scripts" if os.name == "nt" else "bin"
     python = ENVIRONMENT / bin_ / "python"
     install = ["pip", "install", "-q", "--python", python]

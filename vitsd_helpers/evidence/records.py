@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 APART = ("bench", "trials", "peers", "incoming", "devices")
 #: The array of predicted classes in the file beside a record.
 _PREDICTED = "answer"
-PACKAGES = ("keras", "tensorflow", "tensorflow-cpu", "jax", "torch", "numpy")
+PACKAGES = ("tensorflow", "tensorflow-cpu", "jax", "torch", "numpy")
 
 
 def make_record(
@@ -261,7 +261,10 @@ def device_name() -> str:
 
 def versions() -> dict[str, str]:
     """Python's version, and those of the packages that matter here."""
-    found = {"python": platform.python_version()}
+    import keras
+
+    # A nightly Keras lies in the folder of a released one, whose entry stays.
+    found = {"python": platform.python_version(), "keras": keras.__version__}
     for package in PACKAGES:
         try:
             found[package] = metadata.version(package)
