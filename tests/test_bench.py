@@ -21,6 +21,7 @@ import keras_example
 import numpy as np
 import pytest
 from arithmetic import multiply_adds, patch_convolution
+from experiments import STUDIES
 from keras import ops
 
 from vitsd_helpers import PRESETS, attention, build_vit, dense
@@ -407,6 +408,18 @@ def test_growth_changes_one_size_at_a_time():
             if value != getattr(base.config, name)
         }
         assert (len(changed - {"num_heads"}) == 1) != (c.batch != 32), c.name
+
+
+def test_every_change_of_the_price_list_has_a_price():
+    base, *others = bench_contenders.of_the_prices("prices", 128)
+    study = STUDIES["prices"]
+    assert [(c.recipe, c.way or "vit", 0) for c in others] == [
+        run for run in study if not run[2]
+    ]
+    assert {name for name, _, _ in study} >= {base.recipe}
+    for c in others:
+        assert (c.recipe != base.recipe) + bool(c.way) == 1
+        assert c.reference == base.name and c.title
 
 
 @pytest.mark.parametrize("together", [1, 4, 6, 100])

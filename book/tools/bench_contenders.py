@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+from experiments import STUDIES
+
 from vitsd_helpers import PRESETS, ViTConfig
 
 BACKENDS = ("torch", "tensorflow", "jax")
@@ -44,6 +46,26 @@ LEFT_OUT = {
         {},
         {"flip": False, "rotate": 0.0, "zoom": 0.0},
     ),
+}
+#: The changes of the price list, for the reader.
+PRICES = {
+    "spt": "shifted patches",
+    "lsa": "mask and temperature",
+    "norm": "LayerNorm in the tokenizer",
+    "relative": "relative positions",
+    "rotary": "rotary positions, 2-D",
+    "separate": "Muon on separate q, k, v",
+    "seqpool": "sequence pooling",
+    "overlap": "overlapping patches",
+    "stem": "convolutional stem",
+    "adamw": "AdamW, not Muon",
+    "cutmix": "CutMix",
+    "mixup": "MixUp",
+    "randaugment": "RandAugment",
+    "erasing": "random erasing",
+    "no-smoothing": "no label smoothing",
+    "ema": "mean of the weights",
+    "patch-dropout": "half of the patches",
 }
 
 
@@ -285,6 +307,34 @@ def of_growth(section: str, backend: str, batch: int) -> list[Contender]:
     return found
 
 
+def of_the_prices(section: str, batch: int) -> list[Contender]:
+    """The small ViT of the study "prices", then each of its changes."""
+    base = Contender(
+        name="price-none",
+        section=section,
+        title="the small ViT",
+        model="vit",
+        backend="torch",
+        batch=batch,
+        config=PRESETS["small-vit"],
+        recipe="ladder-8",
+        changes={},
+    )
+    found = [base]
+    for recipe, variant, seed in STUDIES["prices"]:
+        if seed:
+            continue
+        changed = {"recipe": recipe}
+        if recipe == base.recipe:
+            changed = {"way": variant}
+            if variant == "spt":  # the directions are the configuration's
+                changed["config"] = PRESETS["small-sl"]
+        word = changed.get("way") or recipe.removeprefix("price-")
+        word = word.removeprefix("vit_")
+        found.append(variation(base, f"price-{word}", PRICES[word], **changed))
+    return found
+
+
 def contenders(
     batch: int, growth: str | None, growth_batch: int, precision: str
 ) -> list[Contender]:
@@ -296,6 +346,7 @@ def contenders(
         *of_the_example("seed-infer", "infer", batch),
         *of_the_parts("parts", batch),
         *of_the_ways("ways", batch),
+        *of_the_prices("prices", batch),
     ]
     if precision == "float32":
         found += of_half_precision("half", batch)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import keras
 import keras_example
+from experiments import TRICKS
 from keras import layers
 
 import vitsd_helpers.attention
@@ -62,6 +63,8 @@ def our_attention() -> None:
     keras_example.MultiHeadAttentionLSA = make
 
 
+#: Ways that are another model: those of the study "prices".
+MODELS = ("spt", "lsa", "vit_norm", *TRICKS)
 #: Ways by name. Those without a function are told to the engine.
 WAYS = {
     "": None,
@@ -72,6 +75,7 @@ WAYS = {
     "compiled": compiled,
     "our-patches": our_patches,
     "our-attention": our_attention,
+    **dict.fromkeys(MODELS),
 }
 
 

@@ -23,6 +23,7 @@ from pathlib import Path
 import bench_ways
 import keras
 import numpy as np
+import tricks
 from keras import ops
 
 from vitsd_helpers import ImageData, ViTConfig, build_vit
@@ -249,8 +250,10 @@ def train_ours(spec, config, data, session) -> None:
         jit_compile=spec["xla"],
         **spec["changes"],
     )
-    scan = False if spec["way"] == "fit" else None
-    model = recipe.build(spec["model"], data)
+    way = spec["way"]
+    scan = False if way == "fit" else None
+    variant = way if way in bench_ways.MODELS else spec["model"]
+    model = tricks.build(recipe, variant, data, 0)
     session.count(model.trainable_variables)
     train(model, data, recipe, scan=scan, report=session.pause)
 

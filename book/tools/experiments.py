@@ -190,6 +190,8 @@ def done(study: str, run: tuple[str, str, int]) -> bool:
 
 def one(study: str, run: tuple[str, str, int]) -> None:
     """Train, write record, predictions and, if kept, weights."""
+    import tricks
+
     from vitsd_helpers.training.loop import train
     from vitsd_helpers.training.processes import first_process, initialize
     from vitsd_helpers.training.recipes import get_recipe
@@ -205,12 +207,7 @@ def one(study: str, run: tuple[str, str, int]) -> None:
             lock.enter_context(alone(locked, busy))
         recipe = get_recipe(name)
         data = recipe.load(seed=seed)
-        if variant in TRICKS:
-            import tricks
-
-            model = tricks.build(recipe, variant, data, seed)
-        else:
-            model = recipe.build(variant, data, seed)
+        model = tricks.build(recipe, variant, data, seed)
         result = train(model, data, recipe, seed=seed, folder=work)
         if not result.record["finished"]:
             sys.exit(130)

@@ -220,45 +220,35 @@ def sequence_pool(config, name: str) -> SequencePool:
     return SequencePool(name=name)
 
 
-#: The models by name: what the price list says, the layer of the ViT that is
-#: exchanged (the end of its name), and what makes another of configuration
-#: and name.
+#: The models by name: the layer of the ViT that is exchanged (the end of its
+#: name), and what makes another of configuration and name.
 MODELS = {
-    "relative": (
-        "relative positions",
-        "attention",
-        attention(RelativeAttention),
-    ),
-    "rotary": (
-        "rotary positions, 2-D",
-        "attention",
-        attention(RotaryAttention),
-    ),
-    "separate": (
-        "Muon on separate q, k, v",
-        "attention",
-        attention(SeparateAttention),
-    ),
-    "seqpool": ("sequence pooling", "pool", sequence_pool),
-    "overlap": ("overlapping patches", "tokenizer", overlapping),
-    "stem": ("convolutional stem", "tokenizer", stem),
+    "relative": ("attention", attention(RelativeAttention)),
+    "rotary": ("attention", attention(RotaryAttention)),
+    "separate": ("attention", attention(SeparateAttention)),
+    "seqpool": ("pool", sequence_pool),
+    "overlap": ("tokenizer", overlapping),
+    "stem": ("tokenizer", stem),
 }
 
 
 def build(
     recipe: Recipe, variant: str, data: ImageData, seed: int
 ) -> keras.Model:
-    """The recipe's ViT with one layer exchanged.
+    """The recipe's ViT with one layer exchanged, or another of its models.
 
     Args:
         recipe, data, seed: see `Recipe.build`.
-        variant: a name in `MODELS`; the model is named so.
+        variant: a name in `MODELS`, or one that the recipe builds; the
+            model is named so.
 
     Returns:
         A model from images (B, H, W, C) to logits (B, classes), in the
         recipe's precision.
     """
-    _, place, new = MODELS[variant]
+    if variant not in MODELS:
+        return recipe.build(variant, data, seed)
+    place, new = MODELS[variant]
     base = recipe.build("vit", data, seed)
     config = base.vit_config
 
