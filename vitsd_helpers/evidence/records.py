@@ -264,7 +264,7 @@ def versions() -> dict[str, str]:
     import keras
 
     # A nightly Keras lies in the folder of a released one, whose entry stays.
-    found = {"python": platform.python_version(), "keras": keras.__version__}
+    found = {"python": platform.python_version(), "keras": keras.version()}
     for package in PACKAGES:
         try:
             found[package] = metadata.version(package)
