@@ -87,6 +87,16 @@ def test_every_figure_has_alt_text(path):
             assert len(image.get("alt", "")) > 30, cell.source
 
 
+def test_alt_text_is_on_one_line():
+    """MyST drops a line break in it, and the space with it."""
+    broken = re.compile(r"!\[[^\]]*\n[^\]]*\]\(")
+    texts = {path: prose(path) for path in NOTEBOOKS}
+    texts |= {path: path.read_text() for path in (ROOT / "book").glob("*.md")}
+    assert [
+        path.name for path, text in texts.items() if broken.search(text)
+    ] == []
+
+
 def drawn(path: Path):
     """Every figure of a notebook, and whether its cell says "chart"."""
     for cell in code_cells(path):
