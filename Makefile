@@ -8,7 +8,7 @@
 #: make publish  put a finished run of runs/ into the book: RUN=laptop
 #: make share    folders for the Hugging Face Hub: RUN=laptop HUB=your-name
 #: make space    the attention explorer as a folder for a static Space: HUB=
-#: make studies  lists the runs behind chapters 6 to 9; DRY=1 each of them;
+#: make studies  lists the runs behind the result chapters; DRY=1 each of them;
 #:               starts STUDIES="factorial sizes" SEEDS=0 RECIPES= WORKERS=2
 #: make bench    images per second beside others: BENCH="--sections train"
 #: make run      execute notebooks in place: NB="01_patches", or all
@@ -198,7 +198,7 @@ studies: .venv/ready
 	    $(if $(WORK),--work=$(call quoted,$(WORK)))
 
 # Images a second of our models, the Keras example and vit-pytorch, for the
-# page "Speed". Beside TensorFlow it measures what is installed:
+# page "The benchmark in tables". Beside TensorFlow it measures what is installed:
 #   .venv/bin/pip install -c requirements.txt torch jax
 #   .venv/bin/pip install --no-deps vit-pytorch einops
 # Or elsewhere: make bench BENCH="--python torch=PATH --python jax=PATH"

@@ -27,7 +27,7 @@ class LocalitySelfAttention(layers.Layer):
     `return_attention_scores=True` returns the pair (outputs, weights), the
     weights (B, heads, queries, keys), each row summing to 1.
 
-    Where it is one kernel and faster, on a GPU and mostly on torch,
+    Where it is one kernel and faster, on JAX with a GPU and mostly on torch,
     `keras.ops.dot_product_attention` does the work, unless the weights are
     asked for or dropout is active in training. Both paths give equal
     results.

@@ -161,7 +161,7 @@ def load_data(
 
     Raises:
         ValueError: for an unknown name; a CIFAR-100 file that is not the
-            official one (checked by size and MD5 before it is unpickled);
+            official one (checked by MD5 before it is unpickled);
             broken pictures (all of them named), a class with fewer than two,
             or parts that differ in their classes; an array of another
             shape or type, or a label that is no class.

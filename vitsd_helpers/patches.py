@@ -53,7 +53,7 @@ def unpatchify(patches, image_size: int | tuple[int, int], channels: int = 3):
     Args:
         patches: (B, N, P * P * C), as `patchify` returns them.
         image_size: (H, W) of the images in pixels, or one number for both.
-        channels: C.
+        channels: the number C of channels.
 
     Returns:
         (B, H, W, C).
@@ -93,8 +93,9 @@ def unpatchify(patches, image_size: int | tuple[int, int], channels: int = 3):
 def shift_images(images, shift: int, directions: Sequence[str] = DIAGONAL):
     """Copies of the images, each moved by `shift` pixels and zero-padded.
 
-    This is the function S of the paper (Lee et al. 2021, section 3.2). A
-    direction names where the *content* moves, as in the Keras example: in
+    This is the shifting strategy of the paper (Lee et al. 2021, section
+    3.2); its S(x) is the whole of `ShiftedPatchTokenization`. A direction
+    names where the *content* moves, as in the Keras example: in
     the "left-up" copy, pixel (y, x) holds the image's (y + shift,
     x + shift). The authors' code names and orders the same four copies by
     where the cropping window moves, which is the opposite corner. The order

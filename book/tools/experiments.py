@@ -1,4 +1,4 @@
-"""The many runs behind chapters 6 to 9, one after another, resumable.
+"""The many runs behind the result chapters, one after another, resumable.
 
     python book/tools/experiments.py list
     python book/tools/experiments.py run STUDY ... [--dry] [--force]

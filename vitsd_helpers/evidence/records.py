@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     import keras
 
 #: Folders beside the results: the benchmark's records, the trials by which
-#: a recipe was chosen, studies that are not complete yet, and the losses of
-#: chapter 14 on several devices.
+#: a recipe was chosen, the runs of others' networks, studies that are not
+#: complete yet, and the losses of chapter 14 on several devices.
 APART = ("bench", "trials", "peers", "incoming", "devices")
 #: The array of predicted classes in the file beside a record.
 _PREDICTED = "answer"

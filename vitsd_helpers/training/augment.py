@@ -10,8 +10,8 @@ call these functions in its compiled step. A whole number is for experiments:
 it draws the same numbers in every call and in every function. TensorFlow
 draws other numbers from the same seed once XLA compiles the step.
 
-Train on `flip`, `crop`, `rand_augment`, `random_erasing` and `mix`, in this
-order.
+Train on `flip`, `crop`, `rotate_zoom`, `rand_augment`, `random_erasing` and
+`mix`, in this order.
 
 Keras has such layers, and they are not used. `RandAugment` draws one row of
 operations for a whole batch. `ops.image.affine_transform`, by which it and
@@ -195,7 +195,8 @@ def mix(images, targets, seed, rate: float = 0.5, cutmix: float = 0.5):
         targets: (B, classes), such as one-hot floats.
         seed: see the module.
         rate: probability that an image is mixed.
-        cutmix: probability that it is mixed by CutMix.
+        cutmix: the part of the mixed images that CutMix mixes; the rest is
+            MixUp's.
 
     Returns:
         The pair of images (B, H, W, C) and float32 targets (B, classes).

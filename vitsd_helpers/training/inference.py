@@ -110,8 +110,8 @@ def predict(
 
     Raises:
         ValueError: if the model has no names of classes and none are given,
-            or as many as it has no logits; if it does not take squares of
-            one size; for an array of another shape.
+            or if their number is not that of the logits; if it does not take
+            squares of one size; for an array of another shape.
         OSError: if a file cannot be read or is no picture.
     """
     names = class_names

@@ -156,7 +156,7 @@ def train(
         EMA, the model's weights are the averaged ones.
 
     Raises:
-        ValueError: if there are fewer training images than a batch; if the
+        ValueError: if an epoch has fewer images than a batch; if the
             model does not take the data's images or does not give logits
             of its classes; if its precision is not the recipe's; if the
             folder holds another run of that name, or one that began with

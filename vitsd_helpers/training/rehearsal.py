@@ -18,7 +18,7 @@ class Rehearsal:
     Attributes:
         epochs: of the run.
         samples_per_epoch: images an epoch.
-        compile_seconds: before the first step.
+        compile_seconds: of compiling; where `fit` trains, with the first step.
         images_per_second: of the steps after it.
     """
 

@@ -85,8 +85,8 @@ def subset(data: ImageData, count: int, seed: int = 0) -> ImageData:
 
     Raises:
         ValueError: if `count` leaves some class without an image, is larger
-            than what there is, or leaves out fewer images than there are
-            classes (but none): these could not be drawn in proportion; if
+            than what there is, or leaves out some images, but fewer than
+            there are classes: these could not be drawn in proportion; if
             the images are in a file.
     """
     if count == len(data.y_train):
