@@ -164,12 +164,11 @@ def test_no_sideways_scrolling_and_no_jump(figure, width):
 
 def test_how_and_command_are_those_of_the_best_recipe():
     best = curves.chosen("sl", "best")[500]
-    assert best.recipe == "cutmix-500"
-    assert curves.HowRole.say("sl", "500") == (
-        f"{best.epochs * 10} passes, mirror, crop, CutMix"
-    )
+    assert best.recipe == "longer-500"
+    how = "899 passes, mirror, crop, CutMix, Muon"
+    assert curves.HowRole.say("sl", "500") == how
     assert curves.HowRole.say("sl", "50000").endswith("mirror, crop, Muon")
     command = curves.CommandRole.say("sl", "500")
-    assert command == "make train RECIPE=cutmix-500 MODELS=sl"
+    assert command == "make train RECIPE=longer-500 MODELS=sl"
     words = command.split()[2:]
     get_recipe(words[0].removeprefix("RECIPE="))
