@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import keras
 import keras_example
-from experiments import TRICKS
+from experiments import PRICED
 from keras import layers
 
 import vitsd_helpers.attention
@@ -63,9 +63,8 @@ def our_attention() -> None:
     keras_example.MultiHeadAttentionLSA = make
 
 
-#: Ways that are another model: those of the study "prices".
-MODELS = ("spt", "lsa", "vit_norm", *TRICKS)
-#: Ways by name. Those without a function are told to the engine.
+#: Ways by name. Those without a function are told to the engine, or are
+#: another model.
 WAYS = {
     "": None,
     "bfloat16": None,
@@ -75,7 +74,7 @@ WAYS = {
     "compiled": compiled,
     "our-patches": our_patches,
     "our-attention": our_attention,
-    **dict.fromkeys(MODELS),
+    **dict.fromkeys(PRICED),
 }
 
 

@@ -24,6 +24,7 @@ import bench_ways
 import keras
 import numpy as np
 import tricks
+from experiments import PRICED
 from keras import ops
 
 from vitsd_helpers import ImageData, ViTConfig, build_vit
@@ -252,7 +253,7 @@ def train_ours(spec, config, data, session) -> None:
     )
     way = spec["way"]
     scan = False if way == "fit" else None
-    variant = way if way in bench_ways.MODELS else spec["model"]
+    variant = way if way in PRICED else spec["model"]
     model = tricks.build(recipe, variant, data, 0)
     session.count(model.trainable_variables)
     train(model, data, recipe, scan=scan, report=session.pause)

@@ -69,6 +69,8 @@ OTHER_SIZES = [n for n in SIZES if n not in (5_000, 50_000)]
 
 #: The models of `tricks.py`, which would import Keras.
 TRICKS = ("relative", "rotary", "separate", "seqpool", "overlap", "stem")
+#: The models of the study "prices", beside its recipes.
+PRICED = ("spt", "lsa", "vit_norm", *TRICKS)
 
 #: The longest that two cores do in a night: a run of each model.
 NIGHT = grid(["ladder-64-bf16"], PAIR, (0,))
@@ -131,7 +133,7 @@ STUDIES = {
     # What is each trick worth? The base is "ladder"'s ViT of eight passes.
     "prices": sorted(
         [
-            *grid(["ladder-8"], ["spt", "lsa", "vit_norm", *TRICKS]),
+            *grid(["ladder-8"], PRICED),
             *grid([r for r in RECIPES if r.startswith("price-")], ["vit"]),
         ],
         key=lambda run: run[2],

@@ -103,9 +103,8 @@ def mean_entropy(weights) -> np.ndarray:
     """How widely each head spreads its attention.
 
     The entropy of a row of weights, averaged over queries and images: 0 if
-    every query looks at one key only, log(N) if it looks at
-    all keys alike. Its
-    exponential is a number of keys.
+    every query looks at one key only, log(N) if it looks at all keys alike.
+    Its exponential is a number of keys.
 
     Args:
         weights: (B, heads, N, N).

@@ -482,9 +482,8 @@ def _prices() -> list[Recipe]:
         "ema": {"ema": 0.998},
         "patch-dropout": {"keep_tokens": 0.5, "keep_until": 0.5},
     }
-    base = replace(_LADDER, name="ladder-8", epochs=8)
     return [
-        replace(base, name=f"price-{name}", **change)
+        replace(_LADDER, name=f"price-{name}", epochs=8, **change)
         for name, change in changes.items()
     ]
 
