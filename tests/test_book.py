@@ -185,6 +185,13 @@ def test_cells_are_small(path):
 
 
 @each_notebook
+def test_code_in_the_text_fits_its_column(path):
+    """A solution's column is narrower than a cell's."""
+    for block in re.findall(r"^```.*?^```", prose(path), re.M | re.S):
+        assert max(map(len, block.splitlines())) <= 72, block
+
+
+@each_notebook
 def test_prose_is_plain_commonmark(path):
     """Colab and GitHub would show a role or a directive raw."""
     found = DIRECTIVE.search(prose(path))
