@@ -29,11 +29,12 @@ ROOT = Path(__file__).parents[1]
 
 
 def test_every_run_can_be_run():
+    tools = [*experiments.TRICKS, *experiments.TASKS]
     for study, runs in experiments.STUDIES.items():
         assert len(set(runs)) == len(runs), study
         for recipe, variant, _ in runs:
             get_recipe(recipe)
-            assert variant in [*VARIANTS, *BASELINES, *experiments.TRICKS]
+            assert variant in [*VARIANTS, *BASELINES, *tools]
 
 
 def test_no_run_is_in_two_studies():

@@ -1,4 +1,4 @@
-"""The models of the price list: the small ViT with one layer exchanged."""
+"""The models of the price list: the small ViT with one thing more."""
 
 import dataclasses
 
@@ -6,6 +6,7 @@ import experiments
 import keras
 import numpy as np
 import pytest
+import tasks
 import tricks
 from keras import ops
 
@@ -13,8 +14,10 @@ from vitsd_helpers import load_data, train
 from vitsd_helpers.config import PRESETS
 from vitsd_helpers.training.optimizer import make_optimizer
 from vitsd_helpers.training.recipes import get_recipe
+from vitsd_helpers.training.weights import save_weights
 
 SIDE, HEADS, SIZE = 4, 2, 8
+ALL = (*experiments.TRICKS, *experiments.TASKS)
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +151,7 @@ def test_one_layer_is_exchanged(variant, recipe, data):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("variant", tricks.MODELS)
+@pytest.mark.parametrize("variant", ALL)
 def test_it_trains_under_muon(variant, recipe, data):
     model = tricks.build(recipe, variant, data, 0)
     before = [np.array(w) for w in model.trainable_variables]
@@ -166,7 +169,7 @@ def test_it_trains_under_muon(variant, recipe, data):
 
 def test_muon_takes_matrices_of_blocks_only(recipe, data):
     """Neither a table of positions nor what stands for the tokenizer."""
-    for variant in tricks.MODELS:
+    for variant in ALL:
         model = tricks.build(recipe, variant, data, 0)
         optimizer = make_optimizer(recipe, 10)
         optimizer.build(model.trainable_variables)
@@ -178,3 +181,128 @@ def test_muon_takes_matrices_of_blocks_only(recipe, data):
         for weight in model.trainable_variables:
             matrix = "block" in weight.path and weight.path.endswith("kernel")
             assert (weight.path not in adams) == matrix, weight.path
+
+
+@pytest.fixture
+def ssat(recipe, data):
+    """The model, and an order of patches for each of eight images."""
+    model = tricks.build(recipe, "ssat", data, 0)
+    rng = np.random.default_rng(3)
+    order = np.stack([rng.permutation(model.count) for _ in range(8)])
+    return model, order
+
+
+@pytest.mark.parametrize("variant", experiments.TASKS)
+def test_logits_are_the_vits(variant, recipe, data):
+    """And a second loss is there in training alone."""
+    images = data.x_train[:4].astype("float32")
+    base = recipe.build("vit", data, 0)
+    model = tricks.build(recipe, variant, data, 0)
+    expected = ops.convert_to_numpy(base(images))
+    found = ops.convert_to_numpy(model(images))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert not model.losses
+    model(images, training=True)
+    (loss,) = model.losses
+    assert ops.convert_to_numpy(loss) > 0
+
+
+def test_hidden_patches_are_not_seen(ssat):
+    model, order = ssat
+    rng = np.random.default_rng(4)
+    shape = (8, model.count, model.mask_token.shape[-1])
+    tokens = rng.normal(size=shape).astype("f4")
+    kept = order[:, : model.kept]
+    assert kept.shape[1] == model.count / 4
+    others = np.array(tokens)
+    for image, places in enumerate(order):
+        others[image, places[model.kept :]] *= -1
+    first, second = (
+        ops.convert_to_numpy(model.reconstruct(x, order))
+        for x in (tokens, others)
+    )
+    np.testing.assert_allclose(first, second, atol=1e-5)
+    others[0, order[0, 0]] *= -1
+    third = ops.convert_to_numpy(model.reconstruct(others, order))
+    changed = np.abs(third - second).max((1, 2)) > 1e-4
+    assert changed.tolist() == [True] + [False] * 7
+
+
+def test_a_place_keeps_its_token(ssat):
+    """What comes out at a place hangs on where it was, not on the order."""
+    model, order = ssat
+    again = np.concatenate(
+        [order[:, : model.kept][:, ::-1], order[:, model.kept :][:, ::-1]], 1
+    )
+    rng = np.random.default_rng(5)
+    model.places.assign(rng.normal(size=model.places.shape))
+    shape = (8, model.count, model.mask_token.shape[-1])
+    tokens = rng.normal(size=shape).astype("f4")
+    first, second = (
+        ops.convert_to_numpy(model.reconstruct(tokens, x))
+        for x in (order, again)
+    )
+    np.testing.assert_allclose(first, second, atol=1e-4)
+
+
+def test_error_is_that_of_the_hidden_pixels(ssat, data):
+    model, order = ssat
+    images = data.x_train[:8].astype("float32") / 255
+    size = model.patch_size
+    side = images.shape[1] // size
+    wanted = images.reshape(8, side, size, side, size, -1)
+    wanted = wanted.swapaxes(2, 3).reshape(8, model.count, -1)
+    errors = [
+        np.mean(wanted[image, places[model.kept :]] ** 2)
+        for image, places in enumerate(order)
+    ]
+    found = model.error(np.zeros_like(wanted), images, order)
+    np.testing.assert_allclose(float(found), np.mean(errors), rtol=1e-5)
+
+
+def test_a_guide_pulls_towards_its_logits():
+    """Least where the soft shares are the same, whatever the labels."""
+    wanted = np.array([[2.0, -1.0, 0.5]], "f4")
+    guide = keras.Sequential([keras.Input((3,)), keras.layers.Identity()])
+
+    def loss(logits):
+        vit = keras.Sequential(
+            [keras.Input((3,)), keras.layers.Rescaling(0.0, offset=logits)]
+        )
+        model = tasks.Guided(vit, guide)
+        model(wanted, training=True)
+        return float(ops.convert_to_numpy(model.losses[0]))
+
+    softened = np.exp(wanted / 3) / np.exp(wanted / 3).sum()
+    entropy = -(softened * np.log(softened)).sum()
+    assert loss(wanted) == pytest.approx(entropy, abs=1e-5)
+    assert loss(wanted + 1) == pytest.approx(entropy, abs=1e-5)
+    for moved in np.eye(3, dtype="f4"):
+        assert loss(wanted + moved) > entropy + 1e-3
+
+
+@pytest.mark.slow
+def test_a_guide_stays_as_it_is(recipe, data):
+    model = tricks.build(recipe, "guide", data, 0)
+    before = [np.array(w) for w in model.guide.weights]
+    train(model, data, recipe, seed=0, report=None)
+    for old, weight in zip(before, model.guide.weights, strict=True):
+        np.testing.assert_array_equal(old, np.array(weight))
+
+
+def test_a_guide_has_the_weights_of_its_run(
+    recipe, data, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(experiments, "WEIGHTS", tmp_path)
+    model = tricks.build(recipe, "guide", data, 0)
+    with pytest.raises(SystemExit, match=r"price-adamw cnn 1 .*first"):
+        experiments.read_guide(model.guide, 1)
+    other = recipe.build("cnn", data, 7)
+    save_weights(other, tmp_path / "price-adamw-cnn-seed1.safetensors")
+    experiments.read_guide(model.guide, 1)
+    images = data.x_train[:4].astype("float32")
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(model.guide(images)),
+        ops.convert_to_numpy(other(images)),
+        atol=1e-2,
+    )

@@ -58,6 +58,8 @@ PRICES = {
     "seqpool": "sequence pooling",
     "overlap": "overlapping patches",
     "stem": "convolutional stem",
+    "ssat": "reconstruction beside, SSAT",
+    "guide": "a CNN's logits as guide",
     "adamw": "AdamW, not Muon",
     "cutmix": "CutMix",
     "mixup": "MixUp",
@@ -322,7 +324,7 @@ def of_the_prices(section: str, batch: int) -> list[Contender]:
     )
     found = [base]
     for recipe, variant, seed in STUDIES["prices"]:
-        if seed:
+        if seed or variant == "cnn":
             continue
         changed = {"recipe": recipe}
         if recipe == base.recipe:

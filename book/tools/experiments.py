@@ -69,8 +69,12 @@ OTHER_SIZES = [n for n in SIZES if n not in (5_000, 50_000)]
 
 #: The models of `tricks.py`, which would import Keras.
 TRICKS = ("relative", "rotary", "separate", "seqpool", "overlap", "stem")
+#: And of `tasks.py`.
+TASKS = ("ssat", "guide")
 #: The models of the study "prices", beside its recipes.
-PRICED = ("spt", "lsa", "vit_norm", *TRICKS)
+PRICED = ("spt", "lsa", "vit_norm", *TRICKS, *TASKS)
+#: Whose logits guide, by seed.
+GUIDES = grid(["price-adamw"], ["cnn"])
 
 #: The longest that two cores do in a night: a run of each model.
 NIGHT = grid(["ladder-64-bf16"], PAIR, (0,))
@@ -133,8 +137,9 @@ STUDIES = {
     # What is each trick worth? The base is "ladder"'s ViT of eight passes.
     "prices": sorted(
         [
-            *grid(["ladder-8"], PRICED),
             *grid([r for r in RECIPES if r.startswith("price-")], ["vit"]),
+            *GUIDES,
+            *grid(["ladder-8"], PRICED),
         ],
         key=lambda run: run[2],
     ),
@@ -165,7 +170,7 @@ ON_A_CPU = [name for name in STUDIES if name not in MAIN]
 #: Runs whose weights are kept.
 KEPT = {("epochs-50000", "vit", 0), ("epochs-50000", "sl", 0)}
 KEPT |= {("paper", "vit", 0), ("paper", "sl", 0), ("best", "sl", 0)}
-KEPT |= {*NIGHT}
+KEPT |= {*NIGHT, *GUIDES}
 
 
 def place(results: Path, work: Path) -> None:
@@ -210,6 +215,8 @@ def one(study: str, run: tuple[str, str, int]) -> None:
         recipe = get_recipe(name)
         data = recipe.load(seed=seed)
         model = tricks.build(recipe, variant, data, seed)
+        if variant == "guide":
+            read_guide(model.guide, seed)
         result = train(model, data, recipe, seed=seed, folder=work)
         if not result.record["finished"]:
             sys.exit(130)
@@ -220,6 +227,21 @@ def one(study: str, run: tuple[str, str, int]) -> None:
         result.write(folder(study))
         shutil.rmtree(work)
         locked.unlink()
+
+
+def read_guide(cnn, seed: int) -> None:
+    """Give the CNN that guides the weights of its run."""
+    from vitsd_helpers.training.weights import load_weights
+
+    run = GUIDES[seed]
+    path = WEIGHTS / f"{record_name(*run)}.safetensors"
+    if not path.exists():
+        sys.exit(
+            f"the CNN that guides is not trained, or not here ({path}): make "
+            f"{' '.join(map(str, run))} of the study 'prices' first, with "
+            "the same folder of results."
+        )
+    load_weights(cnn, path)
 
 
 def write_labels() -> None:

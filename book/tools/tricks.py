@@ -1,8 +1,9 @@
 """What is each trick worth? The models of the study "prices".
 
 Each is the small ViT with one thing more, in the recipe of eight passes over
-all images. A trick that pays goes into the package and into a chapter; one
-that does not stays a row of the price list, and its code goes.
+all images: a layer exchanged, or a second task while it trains (`tasks.py`).
+A trick that pays goes into the package and into a chapter; one that does not
+stays a row of the price list, and its code goes.
 
 What needs no other model, such as CutMix, is a recipe: `price-cutmix` and so
 on, in `vitsd_helpers/training/recipes.py`. A LayerNorm in the tokenizer, SPT
@@ -13,6 +14,7 @@ import math
 
 import keras
 import numpy as np
+import tasks
 from keras import layers, ops
 
 from vitsd_helpers.attention import LocalitySelfAttention
@@ -235,21 +237,33 @@ MODELS = {
 def build(
     recipe: Recipe, variant: str, data: ImageData, seed: int
 ) -> keras.Model:
-    """The recipe's ViT with one layer exchanged, or another of its models.
+    """The recipe's ViT with one thing more, or another of its models.
 
     Args:
         recipe, data, seed: see `Recipe.build`.
-        variant: a name in `MODELS`, or one that the recipe builds; the
-            model is named so.
+        variant: a name in `MODELS`, "ssat", "guide" (its CNN is not trained
+            yet), or one that the recipe builds; the model is named so.
 
     Returns:
         A model from images (B, H, W, C) to logits (B, classes), in the
         recipe's precision.
     """
-    if variant not in MODELS:
+    if variant == "guide":
+        cnn, vit = (recipe.build(v, data, seed) for v in ("cnn", "vit"))
+        return tasks.Guided(vit, cnn, name=variant)
+    if variant not in (*MODELS, "ssat"):
         return recipe.build(variant, data, seed)
-    place, new = MODELS[variant]
     base = recipe.build("vit", data, seed)
+    with computing_in(recipe.precision):
+        keras.utils.set_random_seed(seed)
+        if variant == "ssat":
+            return tasks.Reconstructing(base, name=variant)
+        return exchanged(base, variant)
+
+
+def exchanged(base: keras.Model, variant: str) -> keras.Model:
+    """A ViT like the base, with one layer exchanged and new weights."""
+    place, new = MODELS[variant]
     config = base.vit_config
 
     def exchange(layer):
@@ -257,7 +271,5 @@ def build(
             return type(layer).from_config(layer.get_config())
         return new(config, layer.name)
 
-    with computing_in(recipe.precision):
-        keras.utils.set_random_seed(seed)
-        inner = keras.models.clone_model(base, clone_function=exchange)
+    inner = keras.models.clone_model(base, clone_function=exchange)
     return keras.Model(inner.inputs[0], inner.outputs[0], name=variant)
