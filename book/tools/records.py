@@ -18,7 +18,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 from docutils import nodes
-from experiments import STUDIES, TRICKS
+from experiments import STUDIES, TASKS, TRICKS
 from matplotlib.figure import Figure
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
@@ -56,7 +56,7 @@ def of_recipe(recipe: str) -> list[tuple[Path, dict]]:
         (path, json.loads(path.read_text()))
         for path in admitted(f"{recipe}-*.json")
     ]
-    order = [*VARIANTS, *BASELINES, *TRICKS, "pretrained"]
+    order = [*VARIANTS, *BASELINES, *TRICKS, *TASKS, "pretrained"]
     return sorted(
         (
             (path, record)
