@@ -169,6 +169,8 @@ def test_how_and_command_are_those_of_the_best_recipe():
     assert curves.HowRole.say("sl", "500") == how
     assert curves.HowRole.say("sl", "50000").endswith("mirror, crop, Muon")
     command = curves.CommandRole.say("sl", "500")
-    assert command == "make train RECIPE=longer-500 MODELS=sl"
-    words = command.split()[2:]
+    assert command == (
+        "KERAS_BACKEND=torch make train RECIPE=longer-500 MODELS=sl"
+    )
+    words = command.split()[3:]
     get_recipe(words[0].removeprefix("RECIPE="))

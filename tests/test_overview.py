@@ -18,7 +18,7 @@ def test_rows_are_sorted_and_said(rows):
     assert [overview.title(row) for row in rows] == [
         "50,000 images, 16 passes, Muon",
         "500 images, pretrained",
-        "5,000 images, 18 passes",
+        "5,000 images, 18 passes, bfloat16",
         "500 images, 180 passes, CutMix",
     ]
     means = [overview.best(row) for row in rows]

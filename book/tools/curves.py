@@ -423,9 +423,11 @@ class CommandRole(PointRole):
 
     @staticmethod
     def say(curve: str, images: str) -> str:
-        """Such as "make train RECIPE=steps-5000 MODELS=sl"."""
-        recipe = chosen(curve, "best")[int(images)].recipe
-        return f"make train RECIPE={recipe} MODELS={curve}"
+        """Such as "KERAS_BACKEND=torch make train RECIPE=laptop MODELS=sl"."""
+        point = chosen(curve, "best")[int(images)]
+        backend = read()[curve, point.images][point.recipe][0]["backend"]
+        train = f"make train RECIPE={point.recipe} MODELS={curve}"
+        return f"KERAS_BACKEND={backend} {train}"
 
 
 class TrainRole(PointRole):

@@ -47,7 +47,8 @@ def title(row: Row) -> str:
         return f"{images}, pretrained"
     # Nearly all mirror and crop: that tells no rows apart.
     words = [w for w in trained(point) if w not in ("mirror", "crop")]
-    return ", ".join([images, *words])
+    half = RECIPES[point.recipe].precision != "float32"
+    return ", ".join([images, *words, *["bfloat16"] * half])
 
 
 def sentence(rows: list[Row]) -> str:

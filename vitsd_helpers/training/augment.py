@@ -29,7 +29,7 @@ from keras import ops
 from ..patches import check_images
 from .devices import parts
 
-#: What `rand_augment` draws from: the paper's fourteen.
+#: What `rand_augment` draws from: RandAugment's fourteen.
 OPERATIONS = (
     "identity",
     "autocontrast",
