@@ -290,6 +290,13 @@ def test_a_guide_stays_as_it_is(recipe, data):
         np.testing.assert_array_equal(old, np.array(weight))
 
 
+def test_a_guide_is_trained_before_its_pupil():
+    runs = experiments.STUDIES["prices"]
+    for run in experiments.GUIDES:
+        assert run in experiments.KEPT
+        assert runs.index(run) < runs.index(("ladder-8", "guide", run[2]))
+
+
 def test_a_guide_has_the_weights_of_its_run(
     recipe, data, tmp_path, monkeypatch
 ):

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from experiments import STUDIES
+from experiments import GUIDES, STUDIES
 
 from vitsd_helpers import PRESETS, ViTConfig
 
@@ -323,8 +323,9 @@ def of_the_prices(section: str, batch: int) -> list[Contender]:
         changes={},
     )
     found = [base]
-    for recipe, variant, seed in STUDIES["prices"]:
-        if seed or variant == "cnn":
+    for run in STUDIES["prices"]:
+        recipe, variant, seed = run
+        if seed or run in GUIDES:
             continue
         changed = {"recipe": recipe}
         if recipe == base.recipe:

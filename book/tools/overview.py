@@ -47,8 +47,9 @@ def title(row: Row) -> str:
         return f"{images}, pretrained"
     # Nearly all mirror and crop: that tells no rows apart.
     words = [w for w in trained(point) if w not in ("mirror", "crop")]
-    half = RECIPES[point.recipe].precision != "float32"
-    return ", ".join([images, *words, *["bfloat16"] * half])
+    if RECIPES[point.recipe].precision != "float32":
+        words.append("bfloat16")
+    return ", ".join([images, *words])
 
 
 def sentence(rows: list[Row]) -> str:

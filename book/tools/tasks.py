@@ -9,6 +9,7 @@ from keras import layers, ops
 
 from vitsd_helpers.dense import TokenDense
 from vitsd_helpers.patches import patchify
+from vitsd_helpers.training.trainer import cross_entropy
 
 
 class Reconstructing(keras.Model):
@@ -84,6 +85,7 @@ class Reconstructing(keras.Model):
         return ops.mean(ops.take_along_axis(errors, hidden, axis=1))
 
 
+# A model of the blocks alone would refuse another number of tokens.
 def _block(vit: keras.Model, index: int) -> list[layers.Layer]:
     parts = ("norm1", "attention", "norm2", "mlp1", "mlp2")
     return [vit.get_layer(f"block{index}_{part}") for part in parts]
@@ -130,11 +132,10 @@ class Guided(keras.Model):
     def call(self, images, training=False):
         logits = self.vit(images, training=training)
         if training:
-            soft = ops.cast(self.guide(images, training=False), "float32")
-            losses = ops.categorical_crossentropy(
-                ops.stop_gradient(ops.softmax(soft / self.TEMPERATURE)),
-                ops.cast(logits, "float32") / self.TEMPERATURE,
-                from_logits=True,
-            )
-            self.add_loss(ops.mean(losses))
+            soft = self.guide(images, training=False) / self.TEMPERATURE
+            outputs = {
+                "targets": ops.stop_gradient(ops.softmax(soft)),
+                "logits": logits / self.TEMPERATURE,
+            }
+            self.add_loss(cross_entropy(outputs))
         return logits
