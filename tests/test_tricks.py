@@ -131,6 +131,22 @@ def test_pool_begins_as_the_mean_and_learns_shares(tokens):
     np.testing.assert_allclose(found, first, atol=1e-2)
 
 
+def test_overlapping_patches_begin_as_a_dense_layer_of_their_size():
+    config = PRESETS["small-sl"]
+    keras.utils.set_random_seed(0)
+    tokenizer = tricks.overlapping(config, "tokenizer")
+    tokenizer.build((None, 32, 32, 3))
+    kernel = tokenizer.layers[0].kernel
+    dense = keras.layers.Dense(
+        config.width, kernel_initializer=config.kernel_init
+    )
+    dense.build((None, np.prod(kernel.shape[:-1])))
+    found, expected = (
+        ops.convert_to_numpy(k).std() for k in (kernel, dense.kernel)
+    )
+    assert found == pytest.approx(expected, rel=0.03)
+
+
 @pytest.mark.parametrize("variant", tricks.MODELS)
 def test_one_layer_is_exchanged(variant, recipe, data):
     base = recipe.build("vit", data, 0)

@@ -104,7 +104,9 @@ class Contender:
     way: str = ""
 
 
-def peer(section: str, mode: str, batch: int) -> Contender:
+def peer(
+    section: str, mode: str, batch: int, size: str = "paper-sl"
+) -> Contender:
     """vit-pytorch's SL-ViT, which always has a class token."""
     return Contender(
         name=f"peer-{section}",
@@ -114,7 +116,7 @@ def peer(section: str, mode: str, batch: int) -> Contender:
         mode=mode,
         backend="torch",
         batch=batch,
-        config=replace(PRESETS["paper-sl"], pooling="token"),
+        config=replace(PRESETS[size], pooling="token"),
     )
 
 
@@ -262,6 +264,31 @@ def of_the_parts(section: str, batch: int) -> list[Contender]:
     return found
 
 
+def of_the_ladder(section: str, batch: int) -> list[Contender]:
+    """Both our models as the ladder trains them, and the peer of their size.
+
+    Without augmentation, which the peer has not.
+    """
+    theirs = peer(section, "train", batch, "small-sl")
+    return [
+        theirs,
+        *(
+            Contender(
+                name=f"{model}-{section}-torch",
+                section=section,
+                title=f"our {title}",
+                model=model,
+                backend="torch",
+                batch=batch,
+                config=PRESETS[f"small-{model}"],
+                reference=theirs.name,
+                recipe="ladder-8",
+            )
+            for model, title in TITLES.items()
+        ),
+    ]
+
+
 def of_half_precision(section: str, batch: int) -> list[Contender]:
     """The peer and our SL-ViT, all in mixed bfloat16."""
     return [
@@ -350,6 +377,7 @@ def contenders(
         *of_the_parts("parts", batch),
         *of_the_ways("ways", batch),
         *of_the_prices("prices", batch),
+        *of_the_ladder("small", batch),
     ]
     if precision == "float32":
         found += of_half_precision("half", batch)

@@ -21,6 +21,7 @@ SECTIONS = {
     "train": "Training: 32 px, patch 4, width 192, depth 9, 12 heads",
     "half": "Training in bfloat16: the same models",
     "infer": "Inference: the same models",
+    "small": "Training at the ladder's size: 32 px, patch 4",
     "seed-train": "Training the Keras example: 72 px, patch 6",
     "seed-infer": "Inference with the Keras example",
     "parts": "The Keras example in our code, one thing left out",

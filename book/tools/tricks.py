@@ -166,14 +166,22 @@ class SequencePool(layers.Layer):
 
 
 def overlapping(config, name: str) -> keras.Sequential:
-    """One convolution of the size that SPT sees, two patches wide."""
+    """One convolution of the size that SPT sees, two patches wide.
+
+    It starts as a Dense layer of its inputs would by "glorot_normal". For a
+    convolution Keras counts each output once for every place of the kernel,
+    and its numbers would be several times smaller.
+    """
     size = config.patch_size
+    inputs = config.channels * (2 * size) ** 2
     convolution = layers.Conv2D(
         config.width,
         2 * size,
         strides=size,
         padding="same",
-        kernel_initializer=config.kernel_init,
+        kernel_initializer=keras.initializers.VarianceScaling(
+            2 * inputs / (inputs + config.width)
+        ),
     )
     return _tokens([convolution], config, name)
 
