@@ -56,7 +56,8 @@ def of_recipe(recipe: str) -> list[tuple[Path, dict]]:
         (path, json.loads(path.read_text()))
         for path in admitted(f"{recipe}-*.json")
     ]
-    order = [*VARIANTS, *BASELINES, *TRICKS, *TASKS, "pretrained"]
+    others = ("pretrained", "vit-pytorch")
+    order = [*VARIANTS, *BASELINES, *TRICKS, *TASKS, *others]
     return sorted(
         (
             (path, record)
