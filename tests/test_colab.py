@@ -73,6 +73,19 @@ def test_what_moves_colabs_packages_is_a_failure(monkeypatch, capsys):
     assert "numpy==2.1" in capsys.readouterr().out
 
 
+def test_an_environment_forgets_the_helper_package(monkeypatch, tmp_path):
+    (tmp_path / "2026.08").mkdir()
+    (tmp_path / "2026.08" / "ready").touch()
+    commands = []
+    monkeypatch.setattr(colab, "ENVIRONMENTS", tmp_path)
+    monkeypatch.setattr(
+        colab.subprocess, "run", lambda words, **_: commands.append(words)
+    )
+    colab.make_environment("2026.08")
+    (command,) = commands
+    assert "uninstall" in command and command[-1] == "vitsd-helpers"
+
+
 @pytest.mark.heavy
 def test_first_chapter_runs_with_colabs_versions():
     python = colab.make_environment("2026.08")

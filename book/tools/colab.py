@@ -62,7 +62,7 @@ _COMMON: tuple[str, ...] = (
     "ipython==7.34.0",
     "matplotlib==3.10.0",
 )
-_COMMON += ("scikit-learn==1.6.1", "nbclient", "nbformat")
+_COMMON += ("scikit-learn==1.6.1", "scikit-image", "nbclient", "nbformat")
 _COMMON += ("safetensors", "tqdm")
 #: From Colab's own list of versions, googlecolab/backend-info.
 RUNTIMES = {
@@ -95,6 +95,9 @@ def find_python(version: str) -> str:
 def make_environment(name: str) -> Path:
     """An environment with a runtime's versions, made once; its Python.
 
+    As in a new runtime, the helper package is not there: pip would keep that
+    of an earlier run, of whatever commit.
+
     Raises:
         subprocess.CalledProcessError: if its Python or its packages cannot
             be found; uv says which.
@@ -112,6 +115,8 @@ def make_environment(name: str) -> Path:
         install = ["pip", "install", "-q", "--python", str(python)]
         subprocess.run([*uv, *install, *runtime.packages], check=True)
         ready.touch()
+    remove = ["uninstall", "-q", "-y", "vitsd-helpers"]
+    subprocess.run([python, "-m", "pip", *remove], check=True)
     return python
 
 
