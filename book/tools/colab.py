@@ -115,7 +115,7 @@ def make_environment(name: str) -> Path:
         install = ["pip", "install", "-q", "--python", str(python)]
         subprocess.run([*uv, *install, *runtime.packages], check=True)
         ready.touch()
-    remove = ["uninstall", "-q", "-y", "vitsd-helpers"]
+    remove = ["uninstall", "-qq", "-y", "vitsd-helpers"]
     subprocess.run([python, "-m", "pip", *remove], check=True)
     return python
 
