@@ -122,7 +122,7 @@ def invented(**rates: list[float]) -> dict:
     }
     for name, values in rates.items():
         kept = asdict(known[name.replace("_", "-")])
-        del kept["recipe"], kept["changes"]
+        del kept["recipe"], kept["changes"], kept["longer"]
         record["contenders"].append(
             {
                 **kept,
@@ -381,6 +381,16 @@ def test_half_precision_is_everybodys():
     # Where everything is in half precision, there is no section for it.
     found = bench_contenders.contenders(128, "jax", 32, "mixed_bfloat16")
     assert "half" not in {c.section for c in found}
+
+
+def test_turns_of_small_models_are_longer():
+    options = bench_runner.Options(1, 2, 128, 32, "float32", quick=False)
+    benchmark = bench_runner.Benchmark(options, {})
+    for c in bench_contenders.contenders(128, "jax", 32, "float32"):
+        spec = benchmark.spec(c)
+        small = c.section in ("prices", "small")
+        assert spec["steps"] == (16 if small else 2), c.name
+        assert spec["images"] == 128 * spec["steps"] or c.batch != 128
 
 
 def test_parts_leave_out_something_that_was_there():

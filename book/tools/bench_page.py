@@ -222,6 +222,7 @@ class BenchDirective(SphinxDirective):
             when = f"{origin['date']}, commit {(origin['commit'] or '?')[:7]}"
             made.setdefault(when, []).append(section)
         measured = [f"{', '.join(s)} ({when})" for when, s in made.items()]
+        steps = map(str, sorted({c["steps"] for c in record["contenders"]}))
         warned = (
             f"untimed turns before each: {options['untimed']}"
             if options["untimed"]
@@ -232,7 +233,7 @@ class BenchDirective(SphinxDirective):
             f"{', '.join(f'{n} {v}' for n, v in packages.items())}, "
             f"{options['precision']}, batches of {options['batch']}, "
             f"rounds: {options['rounds']}, "
-            f"steps a turn: {options['steps']}, "
+            f"steps a turn: {' or '.join(steps)}, "
             f"{warned}; the fastest product does "
             f"{bench_record.peak(record) / 1e9:,.0f} GFLOP/s. "
             f"Measured: {'; '.join(measured)}."

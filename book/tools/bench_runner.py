@@ -191,12 +191,13 @@ class Benchmark:
     def spec(self, contender: Contender) -> dict:
         """What `bench_worker.py` is told."""
         o = self.options
+        steps = o.steps * contender.longer
         half = contender.way == "bfloat16"
         precision = "mixed_bfloat16" if half else o.precision
         return {
             **dataclasses.asdict(contender),
-            "images": contender.batch * o.steps,
-            "steps": o.steps,
+            "images": contender.batch * steps,
+            "steps": steps,
             "precision": precision,
             "dtypes": sorted({"float32", precision.removeprefix("mixed_")}),
         }
@@ -256,13 +257,13 @@ class Benchmark:
             },
         )
         kept = dataclasses.asdict(contender)
-        for name in ("recipe", "changes"):
+        for name in ("recipe", "changes", "longer"):
             del kept[name]
         self.results.setdefault(
             contender.name,
             {
                 **kept,
-                "steps": self.options.steps,
+                "steps": self.options.steps * contender.longer,
                 "parameters": first["parameters"],
                 "multiply_adds": multiply_adds(contender.config),
                 "compile_seconds": first["compile_seconds"],
