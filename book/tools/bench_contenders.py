@@ -20,7 +20,7 @@ PLAIN = {
     "label_smoothing": 0.0,
 }
 PAPER, SEED = "paper", "seed-as-printed"
-#: For the ladder's models, whose step is a tenth of the paper's.
+#: For the ladder's models, whose step is short.
 LONGER = 8
 #: What our step is measured without, or with, and where.
 TRIED = {
