@@ -351,6 +351,11 @@ def test_committed_records_are_whole():
             assert origin["commit"] and "dirty" not in origin["commit"]
 
 
+def test_records_may_name_each_way():
+    fields = SCHEMA["properties"]["contenders"]["items"]["properties"]
+    assert set(fields["way"]["enum"]) == set(bench_ways.WAYS)
+
+
 def test_contenders_are_unique_and_meet_their_reference():
     found = bench_contenders.contenders(128, "jax", 32, "float32")
     by_name = {c.name: c for c in found}

@@ -49,7 +49,8 @@ def peer():
 
 def asked(**changes) -> argparse.Namespace:
     given = {"passes": 2, "precision": "float32", "rate": 1e-3}
-    return argparse.Namespace(**given, **{"seed": 0, "held_out": 0} | changes)
+    given |= {"optimizer": "adamw", "seed": 0, "held_out": 0}
+    return argparse.Namespace(**given | changes)
 
 
 def test_peer_learns_and_leaves_a_record(peer, tmp_path):
@@ -63,8 +64,12 @@ def test_peer_learns_and_leaves_a_record(peer, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_stopped_peer_goes_on_to_the_same_end(peer, tmp_path, monkeypatch):
-    data, settings = some_data(256), peer.settings_of(asked())
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_stopped_peer_goes_on_to_the_same_end(
+    peer, tmp_path, monkeypatch, optimizer
+):
+    data = some_data(256)
+    settings = peer.settings_of(asked(optimizer=optimizer))
     whole = peer.train(settings, data, tmp_path)
     train_pass, passes = peer.Peer.train_pass, []
 
@@ -81,6 +86,28 @@ def test_stopped_peer_goes_on_to_the_same_end(peer, tmp_path, monkeypatch):
     again = peer.train(settings, data, tmp_path)
     assert again["epochs"] == whole["epochs"]
     assert again["test"] == whole["test"]
+
+
+def test_muon_has_the_matrices_of_the_blocks_and_adamw_the_rest(peer):
+    settings = peer.settings_of(asked(optimizer="muon"))
+    assert settings["name"] == "vit-pytorch-2-muon"
+    loop = peer.Peer(settings, some_data(128))
+    names = {id(p): name for name, p in loop.model.named_parameters()}
+    muons, adams = (
+        {names[id(p)] for group in one.param_groups for p in group["params"]}
+        for one in loop.optimizers
+    )
+    assert muons | adams == set(names.values()) and not muons & adams
+    # Queries, keys and values at once, the output, two of the MLP: a block.
+    assert len(muons) == 4 * peer.OURS.model.depth
+    assert all(name.startswith("transformer.") for name in muons)
+    before = {n: p.clone() for n, p in loop.model.named_parameters()}
+    loop.train_pass()
+    moved = {
+        n for n, p in loop.model.named_parameters() if not p.equal(before[n])
+    }
+    # The mask's diagonal and the like are buffers: all parameters learn.
+    assert moved == set(names.values())
 
 
 def test_peers_crops_are_windows_of_the_padded_image(peer):

@@ -277,6 +277,7 @@ def of_the_ladder(section: str, batch: int) -> list[Contender]:
     theirs = replace(peer(section, "train", batch, "small-sl"), longer=LONGER)
     return [
         theirs,
+        variation(theirs, "peer-small-muon", "the same by Muon", way="muon"),
         *(
             Contender(
                 name=f"{model}-{section}-torch",

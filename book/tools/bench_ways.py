@@ -69,6 +69,7 @@ WAYS = {
     "": None,
     "bfloat16": None,
     "fit": None,
+    "muon": None,
     "dense": keras_dense,
     "attention": other_attention,
     "compiled": compiled,

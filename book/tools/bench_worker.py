@@ -329,9 +329,8 @@ class Peer:
             mlp_dim=round(config.mlp_ratio * config.width),
             pool="mean",
         ).to(self.device)
-        self.optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=1e-3, weight_decay=0.05, fused=True
-        )
+        optimizer = "muon" if spec["way"] == "muon" else "adamw"
+        self.optimizers = peers_optimizers(self.model, optimizer, 1e-3, 0.05)
         channels_first = np.ascontiguousarray(
             data.x_train.transpose(0, 3, 1, 2)
         )
@@ -364,9 +363,10 @@ class Peer:
             loss = self.torch.nn.functional.cross_entropy(
                 self.logits(indices), self.labels[indices]
             )
-            self.optimizer.zero_grad()
+            self.model.zero_grad()
             loss.backward()
-            self.optimizer.step()
+            for optimizer in self.optimizers:
+                optimizer.step()
             total += loss.detach()
         return float(total)  # waits for the device
 
@@ -389,6 +389,29 @@ def peers_class():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.ViT
+
+
+def peers_optimizers(model, name: str, rate: float, decay: float) -> list:
+    """The optimisers of a plain loop that trains the peer.
+
+    Args:
+        name: "adamw", or "muon": PyTorch's Muon for the matrices of the
+            blocks, as in our recipes, and AdamW for the rest.
+    """
+    import torch
+
+    settings = {"lr": rate, "weight_decay": decay}
+    every = list(model.parameters())
+    if name == "adamw":
+        return [torch.optim.AdamW(every, fused=True, **settings)]
+    blocks = [p for p in model.transformer.parameters() if p.ndim == 2]
+    of_blocks = set(map(id, blocks))
+    rest = [p for p in every if id(p) not in of_blocks]
+    scaled = {"adjust_lr_fn": "match_rms_adamw"}  # to Adam's steps
+    return [
+        torch.optim.Muon(blocks, **scaled, **settings),
+        torch.optim.AdamW(rest, fused=True, **settings),
+    ]
 
 
 def train_peer(spec, config, data, session) -> None:

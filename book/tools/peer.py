@@ -2,12 +2,15 @@
 
     python book/tools/peer.py FOLDER [--passes 8] [--precision bfloat16]
         [--rate 1e-3] [--seed 0] [--held-out 5000] [--work FOLDER]
+        [--optimizer muon]
 
 What a reader of vit-pytorch would write: AdamW, cosine with warm-up, and
-the augmentation, batch, decay and smoothing of our ladder. It leaves a
-record like ours in FOLDER, so that chapter 12 can compare the minutes to a
-given accuracy. Stopped, it goes on from the last pass. It needs torch,
-vit-pytorch and einops, which are not in requirements.txt.
+the augmentation, batch, decay and smoothing of our ladder. With Muon it is
+PyTorch's, for the matrices of the blocks, and AdamW for the rest, as in our
+recipes. It leaves a record like ours in FOLDER, so that chapter 12 can
+compare the passes to a given accuracy. Stopped, it goes on from the last
+pass. It needs torch, vit-pytorch and einops, which are not in
+requirements.txt.
 """
 
 import argparse
@@ -21,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from bench_worker import peers_class
+from bench_worker import peers_class, peers_optimizers
 from torch.nn import functional
 
 from vitsd_helpers.data import ImageData, load_data
@@ -58,26 +61,29 @@ class Peer:
             pool="mean",
         )
         self.steps = len(data.x_train) // settings["batch_size"]
-        self.optimizer = torch.optim.AdamW(
-            self.model.parameters(),
-            lr=settings["learning_rate"],
-            weight_decay=settings["weight_decay"],
-            fused=True,
+        self.optimizers = peers_optimizers(
+            self.model,
+            settings["optimizer"],
+            settings["learning_rate"],
+            settings["weight_decay"],
         )
         total = self.steps * settings["epochs"]
         warmup = max(1, round(settings["warmup"] * total))
-        self.schedule = torch.optim.lr_scheduler.SequentialLR(
-            self.optimizer,
-            [
-                torch.optim.lr_scheduler.LinearLR(
-                    self.optimizer, 1 / warmup, total_iters=warmup
-                ),
-                torch.optim.lr_scheduler.CosineAnnealingLR(
-                    self.optimizer, total - warmup
-                ),
-            ],
-            milestones=[warmup],
-        )
+        self.schedules = [
+            torch.optim.lr_scheduler.SequentialLR(
+                optimizer,
+                [
+                    torch.optim.lr_scheduler.LinearLR(
+                        optimizer, 1 / warmup, total_iters=warmup
+                    ),
+                    torch.optim.lr_scheduler.CosineAnnealingLR(
+                        optimizer, total - warmup
+                    ),
+                ],
+                milestones=[warmup],
+            )
+            for optimizer in self.optimizers
+        ]
         mean, std = data.statistics
         self.mean, self.std = (
             torch.tensor(v).reshape(3, 1, 1) for v in (mean, std)
@@ -125,10 +131,10 @@ class Peer:
                 labels,
                 label_smoothing=self.settings["label_smoothing"],
             )
-            self.optimizer.zero_grad()
+            self.model.zero_grad()
             loss.backward()
-            self.optimizer.step()
-            self.schedule.step()
+            for stepping in (*self.optimizers, *self.schedules):
+                stepping.step()
             best = logits.detach().topk(5).indices == labels[:, None]
             hits = best[:, :1].sum(), best.sum()
             sums += torch.stack([loss.detach() * size, *hits])
@@ -158,22 +164,26 @@ class Peer:
         """All that a checkpoint must hold."""
         return {
             "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
+            "optimizers": [one.state_dict() for one in self.optimizers],
+            "schedules": [one.state_dict() for one in self.schedules],
             "random": torch.get_rng_state(),
         }
 
     def restore(self, state: dict) -> None:
         """Set what `state` gave."""
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
+        for part in ("optimizers", "schedules"):
+            pairs = zip(getattr(self, part), state[part], strict=True)
+            for one, kept in pairs:
+                one.load_state_dict(kept)
         torch.set_rng_state(state["random"])
 
 
 def settings_of(given: argparse.Namespace) -> dict:
     """Everything that decides a run, as its record holds it."""
     name = f"vit-pytorch-{given.passes}"
+    if given.optimizer != "adamw":
+        name += f"-{given.optimizer}"
     if given.precision != "float32":
         name += "-bf16"
     if given.held_out:
@@ -186,7 +196,7 @@ def settings_of(given: argparse.Namespace) -> dict:
         "learning_rate": given.rate,
         "precision": given.precision,
         "held_out": given.held_out,
-        "optimizer": "adamw",
+        "optimizer": given.optimizer,
         "flip": True,
         "seed": given.seed,
         **{setting: getattr(OURS, setting) for setting in ours},
@@ -261,6 +271,9 @@ def main() -> None:
     parser.add_argument("--passes", type=int, default=8)
     parser.add_argument(
         "--precision", choices=("float32", "bfloat16"), default="float32"
+    )
+    parser.add_argument(
+        "--optimizer", choices=("adamw", "muon"), default="adamw"
     )
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)
