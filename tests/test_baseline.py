@@ -1,5 +1,7 @@
 """The convolutional network beside the vision transformers."""
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
@@ -55,7 +57,7 @@ def test_recipe_builds_it_in_its_precision(digits):
 
 @pytest.mark.slow
 def test_it_learns(digits, tmp_path):
-    recipe = get_recipe("quick")
+    recipe = replace(get_recipe("quick"), epochs=2)
     model = recipe.build("cnn", digits, seed=0)
     run = train(model, digits, recipe, seed=0, folder=tmp_path)
     assert run.record["variant"] == "cnn"
