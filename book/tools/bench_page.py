@@ -182,7 +182,8 @@ class BenchDirective(SphinxDirective):
         if not said:
             return []
         text = (
-            f"On {record['device']} our SL-ViT trains at so many times "
+            f"On {record['device']} our SL-ViT of the paper's size trains, "
+            f"in {record['options']['precision']}, at so many times "
             f"vit-pytorch's images a second: {', '.join(said)}."
         )
         image = chart(
@@ -231,7 +232,8 @@ class BenchDirective(SphinxDirective):
         text = (
             f"{record['device']}, {record['threads']} threads, "
             f"{', '.join(f'{n} {v}' for n, v in packages.items())}, "
-            f"{options['precision']}, batches of {options['batch']}, "
+            f"{options['precision']}, batches of {options['batch']} "
+            f"({options['growth_batch']} where the cost grows), "
             f"rounds: {options['rounds']}, "
             f"steps a turn: {' or '.join(steps)}, "
             f"{warned}; the fastest product does "
