@@ -195,19 +195,6 @@ def test_share_of_peak(record):
     assert bench_record.peak(record) == 9e11
 
 
-def test_share_of_peak_is_that_of_the_sections_own_processor(record):
-    """One name covers several, and a section may be measured elsewhere."""
-    peer = bench_record.contender(record, "peer-train")
-    before = bench_record.share_of_peak(record, peer)
-    record["measured"]["train"]["products"] = {"float32": 1e11}
-    validator.validate(record)
-    after = bench_record.share_of_peak(record, peer)
-    assert after == pytest.approx(2 * before)
-    assert bench_record.peak(record) == 2e11
-    peer["way"] = "bfloat16"  # not measured meanwhile: the record's
-    assert bench_record.peak(record, "bfloat16", "train") == 9e11
-
-
 def test_goals(record):
     found = {
         goal.text: (goal.target, goal.reached.median, goal.met)

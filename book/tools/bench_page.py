@@ -224,16 +224,6 @@ class BenchDirective(SphinxDirective):
             made.setdefault(when, []).append(section)
         measured = [f"{', '.join(s)} ({when})" for when, s in made.items()]
         steps = map(str, sorted({c["steps"] for c in record["contenders"]}))
-        peaks = {
-            section: bench_record.peak(record, section=section)
-            for section, origin in record["measured"].items()
-            if "products" in origin
-        }
-        own = "".join(
-            f" ({peak / 1e9:,.0f} while {section} was measured)"
-            for section, peak in peaks.items()
-            if peak < 0.9 * bench_record.peak(record)
-        )
         warned = (
             f"untimed turns before each: {options['untimed']}"
             if options["untimed"]
@@ -247,7 +237,7 @@ class BenchDirective(SphinxDirective):
             f"rounds: {options['rounds']}, "
             f"steps a turn: {' or '.join(steps)}, "
             f"{warned}; the fastest product does "
-            f"{bench_record.peak(record) / 1e9:,.0f} GFLOP/s{own}. "
+            f"{bench_record.peak(record) / 1e9:,.0f} GFLOP/s. "
             f"Measured: {'; '.join(measured)}."
         )
         if missing:

@@ -207,19 +207,14 @@ def flop(contender: dict) -> int:
     return 2 * passes * contender["multiply_adds"]
 
 
-def peak(record: dict, way: str = "", section: str = "") -> float:
+def peak(record: dict, way: str = "") -> float:
     """FLOP a second of the fastest product.
 
-    In the record's precision, or in that of the way "bfloat16". While the
-    section was measured, if it says so: one name of a processor covers
-    several generations, and a section measured anew may be another's.
+    In the record's precision, or in that of the way "bfloat16".
     """
     dtype = record["options"]["precision"].removeprefix("mixed_")
     if way == "bfloat16":
         dtype = way
-    own = record["measured"].get(section, {}).get("products", {})
-    if dtype in own:
-        return own[dtype]
     found = (p.get(dtype, 0.0) for p in record["products"].values())
     return max(found, default=0.0)
 
@@ -230,7 +225,7 @@ def share_of_peak(record: dict, contender: dict) -> float:
     Products of the contender's own precision.
     """
     done = rate(contender).median * flop(contender)
-    return done / peak(record, contender["way"], contender["section"])
+    return done / peak(record, contender["way"])
 
 
 def best(

@@ -245,19 +245,17 @@ class Benchmark:
             kernels = worker.ask("profile")["attention_kernels"]
         backend = contender.backend
         known = self.products.setdefault(backend, {})
-        origin = self.measured.setdefault(
+        for dtype, rate in speed["products"].items():
+            known[dtype] = max(rate, known.get(dtype, 0.0))
+        stream = max(speed["stream"], self.streams.get(backend, 0.0))
+        self.streams[backend] = stream
+        self.measured.setdefault(
             contender.section,
             {
                 "commit": first["commit"],
                 "date": datetime.date.today().isoformat(),
-                "products": {},
             },
         )
-        for rates in (known, origin["products"]):
-            for dtype, rate in speed["products"].items():
-                rates[dtype] = max(rate, rates.get(dtype, 0.0))
-        stream = max(speed["stream"], self.streams.get(backend, 0.0))
-        self.streams[backend] = stream
         kept = dataclasses.asdict(contender)
         for name in ("recipe", "changes", "longer"):
             del kept[name]
