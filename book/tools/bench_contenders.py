@@ -272,7 +272,8 @@ def of_the_parts(section: str, batch: int) -> list[Contender]:
 def of_the_ladder(section: str, batch: int) -> list[Contender]:
     """Both our models as the ladder trains them, and the peer of their size.
 
-    Without augmentation, which the peer has not.
+    The peer by AdamW and by PyTorch's Muon; all without augmentation, which
+    it has not.
     """
     theirs = replace(peer(section, "train", batch, "small-sl"), longer=LONGER)
     return [

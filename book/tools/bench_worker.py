@@ -309,7 +309,7 @@ def ask_example(spec, config, data, session) -> None:
 class Peer:
     """vit-pytorch's `vit_for_small_dataset`, with a plain loop of PyTorch.
 
-    The bytes lie on the device; the optimiser is the fused one; half
+    The bytes lie on the device; AdamW is the fused one; half
     precision is `torch.autocast`'s.
     """
 
