@@ -78,6 +78,8 @@ GUIDES = grid(["price-adamw"], ["cnn"])
 
 #: The longest that two cores do in a night: a run of each model.
 NIGHT = grid(["ladder-64-bf16"], PAIR, (0,))
+#: As long, with CutMix: after 64 passes both models know their images.
+MIXED = grid(["ladder-64-cutmix"], ["sl", "vit"], (0,))
 
 #: Runs by study: (recipe, variant, seed), in the order of importance.
 STUDIES = {
@@ -128,6 +130,7 @@ STUDIES = {
     "ablation": grid(["steps-5000-bf16"], [*OTHERS, "shift0", *CONTROLS], TEN),
     # Its longest rung, once: chapter 9 and the explorer have the weights.
     "night": NIGHT,
+    "night-cutmix": MIXED,
     "rungs": [
         run
         for run in grid([f"ladder-{n}-bf16" for n in RUNGS], PAIR)
@@ -155,6 +158,7 @@ BACKENDS = dict.fromkeys(
         "few",
         "ablation",
         "night",
+        "night-cutmix",
         "rungs",
         "long",
         "prices",
@@ -162,7 +166,7 @@ BACKENDS = dict.fromkeys(
     "torch",
 )
 #: Studies whose records stand by themselves.
-MAIN = ("laptop", "night", "gpu", "speedrun")
+MAIN = ("laptop", "night", "night-cutmix", "gpu", "speedrun")
 #: Studies that would take weeks without a GPU.
 NEED_A_GPU = ("gpu", "speedrun")
 #: Studies that two cores can do.
@@ -170,7 +174,7 @@ ON_A_CPU = [name for name in STUDIES if name not in MAIN]
 #: Runs whose weights are kept.
 KEPT = {("epochs-50000", "vit", 0), ("epochs-50000", "sl", 0)}
 KEPT |= {("paper", "vit", 0), ("paper", "sl", 0), ("best", "sl", 0)}
-KEPT |= {*NIGHT, *GUIDES}
+KEPT |= {*NIGHT, *MIXED, *GUIDES}
 
 
 def place(results: Path, work: Path) -> None:
