@@ -118,7 +118,7 @@ PRE ?=
 WITH ?=
 upgrade: .venv/checks
 	$(BIN)/python book/tools/drift.py upgrade $(if $(call on,$(PRE)),--pre) \
-	    $(if $(WITH),--with $(WITH))
+	    $(if $(WITH),--with $(foreach w,$(WITH),$(call quoted,$(w))))
 
 # Every chapter as Colab would run it, with its versions. Some, or the oldest
 # supported: make colab NB="01_patches 05_training" RUNTIME=2026.04
@@ -186,7 +186,7 @@ share: .venv/export
 space: .venv/ready
 	@$(BIN)/python book/tools/space.py --hub=$(call quoted,$(HUB))
 
-# The runs behind chapters 6 to 9 that have no record: hours to days. It
+# The runs behind chapters 6 to 9 and 12 that have no record: hours to days. It
 # starts what is chosen: make studies STUDIES="factorial sizes" SEEDS=0
 studies: .venv/ready
 	@$(BIN)/python book/tools/experiments.py run $(call each,$(STUDIES)) \
@@ -251,4 +251,4 @@ hooks: .venv/checks
 	@touch $@
 
 clean:
-	rm -rf _build .pytest_cache .ruff_cache .mypy_cache .coverage*
+	rm -rf _build dist .pytest_cache .ruff_cache .mypy_cache .coverage*

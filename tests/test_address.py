@@ -210,27 +210,6 @@ def test_a_published_clone_keeps_its_executed_copies(tmp_path):
     assert f"{count} passed" in said, said
 
 
-def test_address_can_be_checked_before_a_deployment(copy):
-    assert SITE in run(copy, "book/tools/address.py", "check")
-
-
-def test_deployment_is_refused_until_the_address_is_set(copy, tmp_path):
-    for name in ("_config.yml", "book/tools/address.py"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(copy / name, tmp_path / name)
-    path = tmp_path / "_config.yml"
-    unset = "https://github.com/OWNER/book"
-    path.write_text(path.read_text().replace(URL, unset))
-    done = subprocess.run(
-        [sys.executable, "book/tools/address.py", "check"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 1
-    assert "`repository: url` in _config.yml" in done.stderr
-
-
 @pytest.mark.heavy
 def test_published_copy_builds_and_passes_its_tests(copy):
     """Its book, with every address absolute, and the unit tests of it."""

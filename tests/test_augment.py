@@ -658,6 +658,10 @@ ONE = np.zeros((1, 8, 8, 3), "float32")
         (lambda: augment.color(ONE[..., :2], 0.5), "2 channels"),
         (lambda: augment.rand_augment(ONE[..., :2], 0), "2 channels"),
         (lambda: augment.warp(ONE, np.eye(3)), r"got \(3, 3\)"),
+        (
+            lambda: augment.warp(ONE, np.zeros((5, 2, 3))),
+            r"1 images and 5 matrices",
+        ),
         (lambda: augment.posterize(ONE, 0), "bits=0 is outside 1..8"),
         (lambda: augment.posterize(ONE, 9), "bits=9 is outside 1..8"),
     ],

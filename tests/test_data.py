@@ -16,6 +16,7 @@ from PIL import Image
 from vitsd_helpers import ImageData, load_data
 from vitsd_helpers.data import load_photo
 from vitsd_helpers.readers import cifar100
+from vitsd_helpers.readers.pictures import read_picture
 from vitsd_helpers.training.splits import hold_out, subset
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
@@ -93,8 +94,16 @@ def test_hold_out_leaves_no_class_out() -> None:
     x = np.zeros((102, 2, 2, 3), "uint8")
     y = np.array([0] * 100 + [1] * 2)
     uneven = ImageData(x, y, x[:0], y[:0], ("many", "few"))
-    with pytest.raises(ValueError, match=r"count=20 .* 2 classes"):
+    with pytest.raises(ValueError, match=r"count=20 .* 2 classes.* has 2\."):
         hold_out(uneven, 20)
+
+
+def test_hold_out_names_a_class_of_one_image() -> None:
+    x = np.zeros((11, 2, 2, 3), "uint8")
+    y = np.array([0] * 10 + [1])
+    alone = ImageData(x, y, x[:0], y[:0], ("a", "b"))
+    with pytest.raises(ValueError, match=r"smallest class has 1\. Add images"):
+        hold_out(alone, 5)
 
 
 # digits and photographs
@@ -501,6 +510,30 @@ def test_folder_is_split_by_seed(tmp_path: Path) -> None:
     first = load_data("folder", tmp_path, seed=1)
     assert same(first, load_data("folder", tmp_path, seed=1))
     assert not same(first, load_data("folder", tmp_path, seed=2))
+
+
+def test_a_damaged_picture_is_an_os_error(tmp_path: Path, monkeypatch) -> None:
+    """Also where Pillow raises something else."""
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), "uint8")
+    path = tmp_path / "noise.png"
+    Image.fromarray(pixels).save(path)
+    with monkeypatch.context() as patched:
+        patched.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+        with pytest.raises(OSError, match=r"noise\.png.*decompression bomb"):
+            read_picture(path, 8)
+    damaged = bytearray(path.read_bytes())
+    length = damaged.index(b"IDAT") - 4
+    damaged[length : length + 4] = (100).to_bytes(4, "big")
+    path.write_bytes(damaged)
+    with pytest.raises(OSError, match=r"noise\.png: broken PNG"):
+        read_picture(path, 8)
+
+
+def test_images_without_pixels_are_refused(tmp_path: Path) -> None:
+    fill(tmp_path, {"a": 2, "b": 2})
+    for size in (0, -1):
+        with pytest.raises(ValueError, match=f"image_size={size}: .* pixel"):
+            load_data("folder", tmp_path, image_size=size)
 
 
 def test_folder_names_every_broken_picture(tmp_path: Path) -> None:

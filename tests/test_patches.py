@@ -189,6 +189,7 @@ def test_patchify_names_bad_input(
         ((1, 4, 26), 6, "4 patches of 26 values .* 6 x 6 image"),
         ((1, 4, 27), (6, 7), "6 x 7 image"),
         ((1, 4, 27), (7, 6), "7 x 6 image"),
+        ((1, 4, 0), 6, "4 patches of 0 values"),
     ],
 )
 def test_unpatchify_names_bad_input(

@@ -227,6 +227,17 @@ def test_unknown_optimizer_is_an_error():
         make_optimizer(tiny(optimizer="sgd"), 9)
 
 
+def test_muon_of_an_old_keras_is_refused(monkeypatch):
+    """Keras before 3.13 had one that cannot scale its steps."""
+
+    def old(learning_rate, weight_decay, use_ema, ema_momentum):
+        raise AssertionError("not to be made")
+
+    monkeypatch.setattr(keras.optimizers, "Muon", old)
+    with pytest.raises(ValueError, match=r"Keras 3\.13 or newer.*'adamw'"):
+        make_optimizer(tiny(optimizer="muon"), 9)
+
+
 @pytest.mark.parametrize(
     ("optimizer", "rate"), [("adamw", 1e-2), ("muon", 3e-2)]
 )

@@ -2,6 +2,9 @@
 
 import dataclasses
 import json
+import re
+import shlex
+from pathlib import Path
 
 import pytest
 import try_recipes
@@ -9,6 +12,7 @@ import try_recipes
 from vitsd_helpers.training.recipes import get_recipe
 
 QUICK = get_recipe("quick")
+BOOK = Path(__file__).parents[1] / "book"
 
 
 def test_trial_is_the_changed_recipe_on_held_out_images():
@@ -29,6 +33,31 @@ def test_trial_is_the_changed_recipe_on_held_out_images():
 def test_mistyped_trial_is_an_error(text):
     with pytest.raises(ValueError, match="is not NAME=JSON"):
         try_recipes.parse_trial(QUICK, text)
+
+
+def test_the_books_commands_are_those_of_its_trials():
+    """A trial typed from the page has the hash of the record it repeats."""
+    page = (BOOK / "reproduce.md").read_text()
+    found = set()
+    for block in re.findall(r"^```\n(.*?)^```", page, re.M | re.S):
+        for line in block.replace("\\\n", " ").split("KERAS_BACKEND="):
+            if "try_recipes.py" not in line:
+                continue
+            words = shlex.split(line)
+            base = get_recipe(words[words.index("runs/trials") - 1])
+            models = words[words.index("--models") + 1].split(",")
+            for text in (word for word in words if "={" in word):
+                recipe = try_recipes.parse_trial(base, text)
+                for model in models:
+                    name = f"{recipe.name}-{model}-seed0"
+                    path = BOOK / "results" / "trials" / f"{name}.json"
+                    record = json.loads(path.read_text())
+                    assert record["recipe_hash"] == recipe.hash, name
+                    found.add(name)
+    # The CNN's other rates are told in words, vit-pytorch's have a tool.
+    ours = {p.stem for p in (BOOK / "results" / "trials").glob("*.json")}
+    left = {n for n in ours - found if not n.startswith("vit-pytorch")}
+    assert left == {f"steps-5000-cutmix30-rate{n}-cnn-seed0" for n in (4, 8)}
 
 
 @pytest.mark.slow

@@ -72,9 +72,11 @@ def unpatchify(patches, image_size: int | tuple[int, int], channels: int = 3):
         image_size = (image_size, image_size)
     height, width = image_size
     count, values = patches.shape[1:]
-    side = round((values / channels) ** 0.5)
+    side = round((values / max(channels, 1)) ** 0.5)
     if (
-        side * side * channels != values
+        channels < 1
+        or side < 1
+        or side * side * channels != values
         or height % side
         or width % side
         or (height // side) * (width // side) != count

@@ -1,7 +1,6 @@
 """The repository's address: one setting, and all that follows from it.
 
     python book/tools/address.py write    # make badges
-    python book/tools/address.py check    # exits with 1 until it is set
 
 `repository: url` in `_config.yml` is the setting. `write` carries it to
 every file that must repeat it. As a Sphinx extension, this module derives
@@ -14,7 +13,6 @@ import argparse
 import json
 import os
 import re
-import sys
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
@@ -281,15 +279,9 @@ def setup(app):
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("command", choices=("write", "check"))
-    command = parser.parse_args().command
-    if command == "write":
-        write()
-    elif not is_set():
-        sys.exit(
-            f"The address of the repository is still {repository()[0]}: set "
-            "`repository: url` in _config.yml, run `make badges`, commit."
-        )
+    parser.add_argument("command", choices=("write",))
+    parser.parse_args()
+    write()
     print(repository()[0], site() or "(no site yet)")
 
 

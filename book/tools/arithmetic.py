@@ -25,14 +25,3 @@ def multiply_adds(config: ViTConfig) -> int:
         + c.depth * c.num_tokens * (products + attention)
         + sum(a * b for a, b in pairwise(widths))
     )
-
-
-def patch_convolution(config: ViTConfig) -> int:
-    """Multiply-adds that cutting patches by convolution adds.
-
-    `keras.ops.image.extract_patches` is a convolution with a kernel of
-    zeros and ones. `patchify` moves pixels instead.
-    """
-    c = config
-    values = c.patch_size**2 * c.channels * (1 + len(c.shift_directions))
-    return c.num_patches * values**2

@@ -139,6 +139,11 @@ def merge(old: dict, new: dict) -> dict:
     merged["contenders"] = contenders + merged["contenders"]
     merged["measured"] |= {s: old["measured"][s] for s in kept}
     merged["missing"] += [m for m in old["missing"] if m["section"] in kept]
+    # A backend that was not there now, of which all is kept, is not missing.
+    there = {c["backend"] for c in merged["contenders"]}
+    merged["missing"] = [
+        m for m in merged["missing"] if m["section"] or m["what"] not in there
+    ]
     for backend, versions in old["versions"].items():
         merged["versions"][backend] = versions | new["versions"].get(
             backend, {}

@@ -4,7 +4,8 @@
 
 pytest writes the page when an output drifts (conftest.py), `upgrade` always:
 it makes a throwaway environment of the newest releases, or of the pinned
-ones but for those given, runs all tests and builds the book there.
+ones but for those given, and there runs all but the heavy tests and builds
+the book.
 
 The page is `_build/drift/index.html`, a short form for an issue
 `summary.md` beside it.

@@ -170,7 +170,7 @@ MAIN = ("laptop", "night", "night-cutmix", "gpu", "speedrun")
 #: Studies that would take weeks without a GPU.
 NEED_A_GPU = ("gpu", "speedrun")
 #: Studies that two cores can do.
-ON_A_CPU = [name for name in STUDIES if name not in MAIN]
+ON_A_CPU = [name for name in STUDIES if name not in NEED_A_GPU]
 #: Runs whose weights are kept.
 KEPT = {("epochs-50000", "vit", 0), ("epochs-50000", "sl", 0)}
 KEPT |= {("paper", "vit", 0), ("paper", "sl", 0), ("best", "sl", 0)}

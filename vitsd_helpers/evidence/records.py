@@ -180,7 +180,8 @@ def read_predictions(
     if not paths:
         raise FileNotFoundError(
             f"there is no {name}.npz below {folder}: train it first, or "
-            "read it in a checkout of the book, which has every run's."
+            "read it in a checkout of the book, which has those of every "
+            "study. Trials and the peers' runs have none."
         )
     with np.load(paths[0], allow_pickle=False) as archive:
         predicted = archive[_PREDICTED].astype("int64")

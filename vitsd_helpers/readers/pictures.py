@@ -30,8 +30,12 @@ def read_picture(
     """
     check_channels(channels)
     if isinstance(source, str | os.PathLike):
-        with Image.open(source) as picture:
-            return square(picture, size, channels)
+        try:
+            with Image.open(source) as picture:
+                return square(picture, size, channels)
+        except (SyntaxError, Image.DecompressionBombError) as error:
+            # What Pillow raises for some files that are damaged.
+            raise OSError(f"cannot read {source}: {error}") from error
     pixels = np.asarray(source)
     if pixels.ndim == 3 and pixels.shape[-1] == 1:
         pixels = pixels[..., 0]
@@ -65,6 +69,10 @@ def read_folder(
         ValueError, FileNotFoundError: see `load_data`.
     """
     check_channels(channels)
+    if size < 1:
+        raise ValueError(
+            f"image_size={size}: an image needs at least one pixel on a side."
+        )
     if not 0 < test_fraction < 1:
         raise ValueError(
             f"test_fraction={test_fraction} is outside 0..1: it is the part "
@@ -155,12 +163,7 @@ def _read(
     for path, _ in files:
         try:
             images.append(read_picture(path, size, channels))
-        except (
-            OSError,
-            ValueError,
-            SyntaxError,
-            Image.DecompressionBombError,
-        ) as error:
+        except (OSError, ValueError) as error:
             broken.append(f"{path} ({error})")
     if broken:
         listing = "\n  ".join(broken)

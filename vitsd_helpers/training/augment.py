@@ -370,6 +370,11 @@ def warp(images, matrices, fill: float | str = 128.0):
         raise ValueError(
             f"matrices must have shape (batch, 2, 3) or (2, 3), got {shape}."
         )
+    if len(shape) == 3 and shape[0] not in (1, None, images.shape[0]):
+        raise ValueError(
+            f"{images.shape[0]} images and {shape[0]} matrices: give one "
+            "matrix for each image, or one for all."
+        )
     height, width = images.shape[1:3]
     a, b, c, d, e, f = _columns(ops.reshape(matrices, (-1, 6)))
     middle, centre = (height - 1) / 2, (width - 1) / 2

@@ -1,5 +1,7 @@
 """The optimiser of a recipe: schedule, decay and averaging."""
 
+import inspect
+
 import keras
 
 from .recipes import Recipe
@@ -27,7 +29,8 @@ def make_optimizer(recipe: Recipe, steps: int) -> keras.Optimizer:
         steps: of the whole run; the cosine ends at zero after them.
 
     Raises:
-        ValueError: for an unknown optimiser or schedule.
+        ValueError: for an unknown optimiser or schedule; for Muon on a Keras
+            before 3.13, whose Muon cannot scale its steps.
     """
     rate = recipe.learning_rate
     if recipe.schedule == "cosine":
@@ -52,6 +55,12 @@ def make_optimizer(recipe: Recipe, steps: int) -> keras.Optimizer:
     if recipe.optimizer == "adamw":
         optimizer = keras.optimizers.AdamW(**settings)
     elif recipe.optimizer == "muon":
+        known = inspect.signature(keras.optimizers.Muon).parameters
+        if "rms_rate" not in known:
+            raise ValueError(
+                "optimizer='muon' needs Keras 3.13 or newer, and this is "
+                f"{keras.version()}: upgrade keras, or choose 'adamw'."
+            )
         # Its steps are scaled to the size of Adam's (Liu et al. 2025), so
         # one rate and one decay serve both.
         optimizer = keras.optimizers.Muon(

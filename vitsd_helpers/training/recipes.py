@@ -260,8 +260,8 @@ class Recipe:
 
         Returns:
             A model from images (B, H, W, C) on the scale 0..255 to logits
-            (B, classes), in the recipe's precision. Its `vit_config` is
-            its configuration.
+            (B, classes), in the recipe's precision. The `vit_config` of a
+            variant is its configuration; a baseline has none.
 
         Raises:
             ValueError: see `config`; or if tokens are to be dropped and the

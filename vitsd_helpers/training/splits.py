@@ -56,12 +56,17 @@ def draw(
     """
     from sklearn.model_selection import train_test_split
 
-    classes = len(np.unique(labels))
+    sizes = np.unique(labels, return_counts=True)[1]
+    classes = len(sizes)
     problem = (
         f"count={count} of {len(labels)} training images does not "
-        f"leave each of the {classes} classes an image on both sides."
+        f"leave each of the {classes} classes an image on both sides: the "
+        f"smallest class has {min(sizes, default=0)}. Add images to it, draw "
+        "another number, or sort your pictures into train, val and test."
     )
-    if not classes <= count <= len(labels) - classes:
+    if min(sizes, default=0) < 2 or not (
+        classes <= count <= len(labels) - classes
+    ):
         raise ValueError(problem)
     parts = train_test_split(
         np.arange(len(labels)),
