@@ -2,6 +2,9 @@
 
 import errno
 import os
+import subprocess
+import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -77,11 +80,39 @@ def test_full_disk_leaves_earlier_ones(checkpoints, monkeypatch):
 
 
 def test_killed_while_writing(checkpoints):
-    aside = checkpoints.folder / "epoch-000004.part"
-    aside.write_bytes(b"half")
-    assert checkpoints.load()[0] == 3
-    checkpoints.save(4, state(4), {})
-    assert checkpoints.load()[0] == 4
+    (checkpoints.folder / "epoch-000004.ckpt.1.part").write_bytes(b"half")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # it is no damaged checkpoint
+        assert checkpoints.load()[0] == 3
+        checkpoints.save(4, state(4), {})
+        assert checkpoints.load()[0] == 4
+    names = sorted(p.name for p in checkpoints.folder.glob("*.ckpt"))
+    assert names == ["epoch-000003.ckpt", "epoch-000004.ckpt"]
+
+
+def test_a_run_begun_anew_keeps_its_checkpoints(checkpoints):
+    """Though later ones are there, and damaged."""
+    for path in checkpoints.folder.glob("epoch*"):
+        path.write_bytes(b"damaged")
+    for epoch in (0, 1):
+        checkpoints.save(epoch, state(epoch), {})
+        with pytest.warns(UserWarning, match="damaged"):
+            assert checkpoints.load()[0] == epoch
+
+
+def test_two_processes_write_one_file_whole(tmp_path):
+    code = (
+        "import sys; from vitsd_helpers.evidence.files import write_whole\n"
+        "for _ in range(300): write_whole(sys.argv[1], sys.argv[2] * 9999)"
+    )
+    path = tmp_path / "file"
+    writers = [
+        subprocess.Popen([sys.executable, "-c", code, path, letter])
+        for letter in "ab"
+    ]
+    assert [writer.wait() for writer in writers] == [0, 0]
+    assert path.read_text() in ("a" * 9999, "b" * 9999)
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_unwritable_folder(tmp_path):

@@ -428,6 +428,18 @@ def test_folder_reads_every_format(
     )
 
 
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_what_is_transparent_is_white(tmp_path: Path, mode: str) -> None:
+    """Not whatever colour lies below: here black, as the disc is."""
+    pixels = np.zeros((8, 8, 4), "uint8")
+    pixels[2:6, 2:6, 3] = 255
+    path = tmp_path / "disc.png"
+    Image.fromarray(pixels).convert(mode).save(path)
+    found = read_picture(path, 8)
+    expected = np.where(pixels[..., 3:] > 0, 0, 255)
+    np.testing.assert_array_equal(found, np.repeat(expected, 3, axis=-1))
+
+
 def test_folder_scales_16_bit_pictures(tmp_path: Path) -> None:
     fill(tmp_path, {"a": 2})
     deep = np.full((8, 8), 100 * 256 + 7, "uint16")

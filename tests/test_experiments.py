@@ -10,6 +10,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import chapter5
 import experiments
 import pytest
 import yaml
@@ -96,6 +97,25 @@ def test_one_run_leaves_a_record_and_is_then_done(place, monkeypatch):
     assert json.loads(path.read_text())["finished"]
     assert path.with_suffix(".npz").exists()
     assert not list((place / "work").iterdir())
+
+
+def test_a_run_that_another_has_just_ended_is_not_run_again(
+    place, monkeypatch
+):
+    import vitsd_helpers.training.loop as engine
+
+    asked = iter([False, True])
+    monkeypatch.setattr(experiments, "done", lambda *_: next(asked))
+    monkeypatch.setattr(engine, "train", lambda *_, **__: 1 / 0)
+    run = ("quick", "vit", 0)
+    assert not experiments.done("some", run)
+    experiments.one("some", run)
+    assert not list((place / "work").glob("*"))
+
+
+def test_a_study_keeps_its_checkpoints_apart():
+    """`make train` has runs of the same name, and keeps theirs."""
+    assert experiments.WORK.parent == chapter5.WORK
 
 
 def test_unfinished_record_is_not_done(place):

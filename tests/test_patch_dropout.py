@@ -100,6 +100,10 @@ def test_layer_survives_its_configuration():
         (lambda: tiny(keep_tokens=0.5), "keep_until=0.0: .*give both"),
         (lambda: tiny(keep_until=0.5), r"keep_tokens=1.0 .*leave both out"),
         (lambda: tiny(keep_tokens=0.5, keep_until=2.0), "up to 1"),
+        (
+            lambda: tiny(keep_tokens=0.5, keep_until=0.1),
+            "0.1 of 3 epochs is less than one",
+        ),
     ],
 )
 def test_mistakes_name_the_remedy(call, text):

@@ -423,6 +423,107 @@ def test_any_model_goes_through_the_engine(data, tmp_path):
         train(cnn(width=6), data, plain(), name="cnn", folder=tmp_path)
 
 
+def test_another_cut_of_the_same_images_is_another_run(data, tmp_path):
+    """Else what one run was tested on the other would have learned."""
+    options = {"name": "cnn", "folder": tmp_path, "report": quiet}
+    x = np.concatenate([data.x_train, data.x_test])
+    y = np.concatenate([data.y_train, data.y_test])
+    parts = {"x_train": x[:64], "y_train": y[:64]}
+    cut = dataclasses.replace(data, **parts, x_test=x[64:], y_test=y[64:])
+    assert cut.md5 == data.md5
+    train(cnn(), data, plain(epochs=1), **options)
+    with pytest.raises(ValueError, match=r"images\[0\]: 100 there, 64 here"):
+        train(cnn(), cut, plain(epochs=1), **options)
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_any_model_may_end_in_half_precision(data, precision):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
+    try:
+        model = cnn()
+    finally:
+        keras.config.set_dtype_policy(before)
+    run = train(
+        model, data, plain(epochs=1, precision=precision), report=quiet
+    )
+    assert run.record["finished"]
+    outputs = run.trainer(np.zeros(2, "int32"))
+    dtype = keras.backend.standardize_dtype(outputs["logits"].dtype)
+    assert dtype == "float32"
+
+
+def test_muon_leaves_the_outputs_of_any_model_to_adamw(data):
+    layers = [
+        keras.Input((32, 32, 3)),
+        keras.layers.Flatten(),
+        keras.layers.Dense(8, name="hidden"),
+        keras.layers.Dense(10, name="hid"),
+        keras.layers.Activation("linear"),
+    ]
+    model = keras.Sequential(layers)
+    trainer = engine._compiled(model, plain(optimizer="muon"), data, 0, 9)
+    kernels = [v for v in trainer.trainable_variables if len(v.shape) == 2]
+    left = [trainer.optimizer._should_use_adamw(v) for v in kernels]
+    assert left == [False, True]
+
+
+def test_seeds_draw_streams_of_their_own(data):
+    """On torch Keras's generator of seed 1 is that of seed 0, a draw on."""
+
+    def stream(seed):
+        trainer = Trainer(cnn(), data, plain(), seed)
+        generator = trainer.seed_generator
+        draws = [keras.random.uniform((3,), seed=generator) for _ in range(4)]
+        return {tuple(ops.convert_to_numpy(draw).tolist()) for draw in draws}
+
+    streams = [stream(seed) for seed in range(3)]
+    assert len(set.union(*streams)) == 12
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "jax", reason="JAX alone gives arrays away"
+)
+def test_weights_lost_by_a_stop_come_from_the_checkpoint(
+    data, tmp_path, monkeypatch
+):
+    recipe = plain(epochs=2)
+    sync, advance = engine._sync, Progress.advance
+
+    def interrupt(progress, count, logs=None):
+        advance(progress, count, logs)
+        if progress.seen == 4 * recipe.batch_size:
+            raise KeyboardInterrupt
+
+    def lose(trainer):
+        sync(trainer)
+        if len(trainer.losing) == 1:
+            trainer.learned[0].value.delete()
+        trainer.losing.append(1)
+
+    def run(model, **options):
+        options |= {"name": "cnn", "report": quiet, "scan": False}
+        return train(model, data, recipe, **options)
+
+    def network():
+        keras.utils.set_random_seed(3)
+        return cnn()
+
+    model = network()
+    with monkeypatch.context() as patch:
+        patch.setattr(Progress, "advance", interrupt)
+        patch.setattr(Trainer, "losing", [], raising=False)
+        patch.setattr(engine, "_sync", lose)
+        stopped = run(model, folder=tmp_path)
+        assert not stopped.record["finished"]
+        assert len(stopped.record["epochs"]["loss"]) == 1
+        patch.setattr(Trainer, "losing", [1])
+        with pytest.raises(RuntimeError, match="build the model anew"):
+            run(network())
+    rest = run(model, folder=tmp_path)
+    assert rest.record["epochs"] == run(network()).record["epochs"]
+
+
 def test_other_starting_weights_are_refused(data, tmp_path):
     """What was stopped goes on from its own beginning only."""
     options = {"name": "cnn", "folder": tmp_path}

@@ -342,6 +342,16 @@ def test_unfinished_record_replaces_no_finished_one(record, tmp_path):
     assert path.read_text() == whole
 
 
+@pytest.mark.parametrize("key", ["recipe_hash", "data_md5", "parameters"])
+def test_a_record_of_another_run_is_not_replaced(record, tmp_path, key):
+    path = write_record(record, tmp_path)
+    write_record(record, tmp_path)  # the same run again
+    whole = path.read_text()
+    with pytest.raises(FileExistsError, match=f"its {key} is .* another name"):
+        write_record(record | {key: "other"}, tmp_path)
+    assert path.read_text() == whole
+
+
 def test_the_commit_is_that_of_the_start(monkeypatch):
     """Whatever is committed while it trains."""
     import vitsd_helpers.training.loop as engine
@@ -407,6 +417,12 @@ def test_predictions_survive(run, digits, tmp_path):
     assert right.mean() == run.record["test"]["top1"]
     with pytest.raises(FileNotFoundError, match=r"other\.npz"):
         read_predictions("other", tmp_path)
+    # An unfinished study is no more read than its records are.
+    other = tmp_path / "incoming" / "studies"
+    other.mkdir(parents=True)
+    path.with_suffix(".npz").rename(other / f"{path.stem}.npz")
+    with pytest.raises(FileNotFoundError):
+        read_predictions(path.stem, tmp_path)
 
 
 def test_pages_read_records(record, tmp_path, monkeypatch):

@@ -48,7 +48,7 @@ RESULTS = BOOK
 #: Seconds after which Ray's runs are counted again.
 SILENCE = 15
 WEIGHTS = RESULTS / "weights"
-WORK = ROOT / ".checkpoints"
+WORK = ROOT / ".checkpoints" / "studies"
 
 SEEDS = (0, 1, 2)
 PAIR = ("vit", "sl")
@@ -200,37 +200,46 @@ def done(study: str, run: tuple[str, str, int]) -> bool:
 
 
 def one(study: str, run: tuple[str, str, int]) -> None:
+    """Train a run, unless another process does or has just done so."""
+    from vitsd_helpers.training.processes import first_process, initialize
+
+    initialize()
+    work = WORK / record_name(*run)
+    if not first_process():
+        make(study, run, work)
+        return
+    locked = work.with_suffix(".lock")
+    WORK.mkdir(parents=True, exist_ok=True)
+    with alone(locked, f"{work.name} is being trained by another process."):
+        if not done(study, run):
+            make(study, run, work)
+    with contextlib.suppress(OSError):  # on Windows, if another asks for it
+        locked.unlink()
+
+
+def make(study: str, run: tuple[str, str, int], work: Path) -> None:
     """Train, write record, predictions and, if kept, weights."""
     import tricks
 
     from vitsd_helpers.training.loop import train
-    from vitsd_helpers.training.processes import first_process, initialize
+    from vitsd_helpers.training.processes import first_process
     from vitsd_helpers.training.recipes import get_recipe
 
-    initialize()
     name, variant, seed = run
-    work = WORK / record_name(*run)
-    locked = work.with_suffix(".lock")
-    with contextlib.ExitStack() as lock:
-        if first_process():
-            WORK.mkdir(parents=True, exist_ok=True)
-            busy = f"{work.name} is being trained by another process."
-            lock.enter_context(alone(locked, busy))
-        recipe = get_recipe(name)
-        data = recipe.load(seed=seed)
-        model = tricks.build(recipe, variant, data, seed)
-        if variant == "guide":
-            read_guide(model.guide, seed)
-        result = train(model, data, recipe, seed=seed, folder=work)
-        if not result.record["finished"]:
-            sys.exit(130)
-        if not first_process():
-            return
-        if run in KEPT:
-            result.write_weights(WEIGHTS)
-        result.write(folder(study))
-        shutil.rmtree(work)
-        locked.unlink()
+    recipe = get_recipe(name)
+    data = recipe.load(seed=seed)
+    model = tricks.build(recipe, variant, data, seed)
+    if variant == "guide":
+        read_guide(model.guide, seed)
+    result = train(model, data, recipe, seed=seed, folder=work)
+    if not result.record["finished"]:
+        sys.exit(130)
+    if not first_process():
+        return
+    if run in KEPT:
+        result.write_weights(WEIGHTS)
+    result.write(folder(study))
+    shutil.rmtree(work)
 
 
 def read_guide(cnn, seed: int) -> None:

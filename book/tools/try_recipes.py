@@ -68,7 +68,9 @@ def run_trial(recipe: Recipe, variant: str, seed: int, folder: Path) -> dict:
     path, work = folder / f"{name}.json", folder / ".checkpoints" / name
     if path.exists():
         record = json.loads(path.read_text())
-        if record["finished"] and record["recipe_hash"] == recipe.hash:
+        if record["recipe_hash"] != recipe.hash:
+            sys.exit(f"{path} is of another recipe: give another name.")
+        if record["finished"]:
             return record
     keras.utils.clear_session()
     data = recipe.load(seed=seed)

@@ -22,7 +22,8 @@ def write_whole(path: str | os.PathLike, content: bytes | str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(content, str):
         content = content.encode()
-    aside = path.with_name(path.name + ".part")
+    # Two processes that write one file do not write into each other's.
+    aside = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         with aside.open("wb") as file:
             file.write(content)

@@ -134,7 +134,7 @@ def write_record(
 
     Raises:
         FileExistsError: if an unfinished record would replace a finished
-            one.
+            one, or any one of another recipe, other data or another model.
     """
     name = record.get("name") or record_name(
         record["recipe"]["name"], record["variant"], record["seed"]
@@ -147,6 +147,13 @@ def write_record(
             f"{path} is of a finished run, and this one is not: finish it "
             "by the same call, or choose another folder."
         )
+    for key in ("recipe_hash", "data_md5", "parameters"):
+        if key in old and key in record and old[key] != record[key]:
+            raise FileExistsError(
+                f"{path} is of another run: its {key} is {old[key]}, and "
+                f"this one's {record[key]}. Give this one another name or "
+                "another folder."
+            )
     if predictions is not None:
         packed = {
             _PREDICTED: np.asarray(predictions["predicted"], "uint16"),
@@ -176,7 +183,11 @@ def read_predictions(
         FileNotFoundError: if there are no predictions of this name.
     """
     folder = Path(folder or results_folder())
-    paths = sorted(folder.rglob(f"{name}.npz"))
+    paths = [
+        path
+        for path in sorted(folder.rglob(f"{name}.npz"))
+        if path.relative_to(folder).parts[0] not in APART
+    ]
     if not paths:
         raise FileNotFoundError(
             f"there is no {name}.npz below {folder}: train it first, or "

@@ -18,6 +18,7 @@ def read_picture(
     """A picture as a model takes it, (size, size, channels) uint8.
 
     Turned as its EXIF data say, cropped to its central square and resized.
+    What is transparent is white.
 
     Args:
         source: a file, or an array (H, W, C) or (H, W) on the scale 0..255.
@@ -188,6 +189,9 @@ def square(picture: Image.Image, size: int, channels: int = 3) -> np.ndarray:
     picture = ImageOps.exif_transpose(picture)
     if picture.mode.startswith("I"):  # 16 bits: convert() would clip them
         picture = Image.fromarray((np.asarray(picture) >> 8).astype("uint8"))
+    if picture.has_transparency_data:  # else what lies below would show
+        white = Image.new("RGBA", picture.size, "white")
+        picture = Image.alpha_composite(white, picture.convert("RGBA"))
     picture = picture.convert("RGB" if channels == 3 else "L")
     pixels = np.asarray(ImageOps.fit(picture, (size, size)))
     return pixels.reshape(size, size, channels)

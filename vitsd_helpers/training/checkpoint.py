@@ -119,7 +119,8 @@ class Checkpoints:
                 str(path),
             ) from error
         for old in self._paths()[:-KEEP]:
-            old.unlink()
+            if old != path:  # later ones may be there, and damaged
+                old.unlink(missing_ok=True)
         return path
 
     def load(self) -> tuple[int, dict[str, np.ndarray], dict] | None:

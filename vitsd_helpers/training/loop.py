@@ -233,6 +233,9 @@ def _train(
         except KeyboardInterrupt:
             finished = False
             _sync(trainer)
+            if _lost(trainer):
+                done, state = _again(trainer, checkpoints, started)
+                state["devices"] = devices
             bar.line(f"stopped after {_epochs_done(state)} epochs")
         if finished:
             bar.begin("testing")
@@ -346,6 +349,7 @@ def _layout(variables) -> list:
 def _key(model, data, recipe, seed) -> dict:
     """What makes a run this one and no other."""
     config = dataclasses.asdict(model.vit_config) if _ours(model) else None
+    tested = data.y_val, data.y_test
     return {
         "seed": seed,
         "recipe": recipe.settings,
@@ -353,6 +357,8 @@ def _key(model, data, recipe, seed) -> dict:
         "model": config or _layout(model.weights),
         "data": data.name,
         "data_md5": data.md5,
+        # The digest is of all images in a row: where it is cut counts, too.
+        "images": [len(y) for y in (data.y_train, *tested) if y is not None],
         "backend": keras.backend.backend(),
     }
 
@@ -393,6 +399,12 @@ def _epochs_done(state) -> int:
     return len(state["epochs"].get("loss", ()))
 
 
+def _outputs(model) -> tuple[str, ...]:
+    """Names of the layer that makes the logits, if it is not named so."""
+    names = [layer.name for layer in _leaves(model)]
+    return () if "logits" in names else tuple(names[-1:])
+
+
 def _compiled(model, recipe, data, seed, steps) -> Trainer:
     trainer = Trainer(model, data, recipe, seed)
     # With fewer classes than five, JAX and torch find no five best.
@@ -405,7 +417,7 @@ def _compiled(model, recipe, data, seed, steps) -> Trainer:
     # slower here; "auto" does not.
     wanted = recipe.jit_compile and keras.backend.backend() != "torch"
     trainer.compile(
-        make_optimizer(recipe, steps),
+        make_optimizer(recipe, steps, _outputs(model)),
         metrics=metrics,
         jit_compile=True if wanted else "auto",
     )
@@ -546,6 +558,31 @@ def _sync(trainer) -> None:
     """On JAX put the state of `fit` back into the variables."""
     if keras.backend.backend() == "jax":
         trainer.jax_state_sync()
+
+
+def _lost(trainer) -> bool:
+    """Whether a stop took the weights with it, as it can in JAX's `fit`.
+
+    A step gives its variables away; Keras takes the new ones a moment later.
+    """
+    if keras.backend.backend() != "jax":
+        return False
+    return any(v.value.is_deleted() for v in trainer.learned)
+
+
+def _again(trainer, checkpoints, started) -> tuple[int, dict]:
+    """`_restore`, in place of weights that are lost.
+
+    Raises:
+        RuntimeError: if there is no checkpoint to take them from.
+    """
+    if checkpoints is None:
+        raise RuntimeError(
+            "the stop came in the middle of a step and took the weights with "
+            "it: build the model anew. With folder= there would be a "
+            "checkpoint to go back to."
+        )
+    return _restore(trainer, checkpoints, started)
 
 
 def _arrays(trainer) -> dict[str, np.ndarray]:

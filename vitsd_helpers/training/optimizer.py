@@ -1,6 +1,8 @@
 """The optimiser of a recipe: schedule, decay and averaging."""
 
 import inspect
+import re
+from collections.abc import Sequence
 
 import keras
 
@@ -14,7 +16,9 @@ UNDECAYED = ("bias", "gamma", "beta", "position", "token", "temperature")
 NOT_MUONS = ("tokenizer", "position", "token", "temperature", "logits")
 
 
-def make_optimizer(recipe: Recipe, steps: int) -> keras.Optimizer:
+def make_optimizer(
+    recipe: Recipe, steps: int, outputs: Sequence[str] = ()
+) -> keras.Optimizer:
     """The recipe's optimiser with its schedule, decay and averaging.
 
     In float16 it is within a `LossScaleOptimizer`: small gradients would be
@@ -27,6 +31,8 @@ def make_optimizer(recipe: Recipe, steps: int) -> keras.Optimizer:
         recipe: gives optimiser, peak rate, schedule, warm-up, decay, EMA and
             precision.
         steps: of the whole run; the cosine ends at zero after them.
+        outputs: names of layers that Muon leaves to AdamW, beside those in
+            `NOT_MUONS`.
 
     Raises:
         ValueError: for an unknown optimiser or schedule; for Muon on a Keras
@@ -55,6 +61,7 @@ def make_optimizer(recipe: Recipe, steps: int) -> keras.Optimizer:
     if recipe.optimizer == "adamw":
         optimizer = keras.optimizers.AdamW(**settings)
     elif recipe.optimizer == "muon":
+        own = [rf"(^|/){re.escape(name)}/" for name in outputs]
         known = inspect.signature(keras.optimizers.Muon).parameters
         if "rms_rate" not in known:
             raise ValueError(
@@ -67,7 +74,7 @@ def make_optimizer(recipe: Recipe, steps: int) -> keras.Optimizer:
             **settings,
             adam_weight_decay=recipe.weight_decay,
             rms_rate=0.2,
-            exclude_layers=list(NOT_MUONS),
+            exclude_layers=[*NOT_MUONS, *own],
         )
     else:
         raise ValueError(

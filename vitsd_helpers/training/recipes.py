@@ -188,6 +188,11 @@ class Recipe:
                 f"{self.keep_until}: to drop tokens give both, the second "
                 "up to 1; to keep all leave both out."
             )
+        if dropping and not self.full_from:
+            raise ValueError(
+                f"keep_until={self.keep_until} of {self.epochs} epochs is "
+                "less than one: no token would be dropped."
+            )
 
     @property
     def full_from(self) -> int:

@@ -37,6 +37,11 @@ class Trainer(keras.Model):
         super().__init__()
         self.model = model
         self.recipe = recipe
+        if keras.backend.backend() == "torch":
+            # Keras adds the number of draws to it there, so that what seed 0
+            # drew in one step seed 1 would draw in the step before.
+            drawn = np.random.SeedSequence(seed).generate_state(1)
+            seed = int(drawn[0] >> 1)
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.classes = len(data.class_names)
         x_test, y_test = data.split(data.tested)
@@ -121,7 +126,8 @@ class Trainer(keras.Model):
             smoothing = r.label_smoothing
             targets = targets * (1 - smoothing) + smoothing / self.classes
             images, targets = split(images), split(targets)
-        logits = self.model(images, training=training)
+        # A model of one's own may end in half precision.
+        logits = ops.cast(self.model(images, training=training), "float32")
         if not training:
             # Each process shall see all predictions.
             logits, targets = gather(logits), gather(targets)
