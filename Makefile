@@ -158,7 +158,7 @@ coverage: .venv/ready
 
 # Execute notebooks in place: all, or `make run NB="01_patches"`.
 run: .venv/ready
-	$(BIN)/python book/tools/notebooks.py run $(NB)
+	@$(BIN)/python book/tools/notebooks.py run $(NB)
 
 # Chapter 5 with another recipe: make train RECIPE=laptop MODELS=vit,sl
 RECIPE ?= laptop

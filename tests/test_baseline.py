@@ -56,6 +56,11 @@ def test_recipe_builds_it_in_its_precision(digits):
 
 
 @pytest.mark.slow
+def test_an_unknown_model_is_told_of_it(digits):
+    with pytest.raises(ValueError, match=r"unknown model 'nope'.*, cnn\."):
+        get_recipe("quick").build("nope", digits)
+
+
 def test_it_learns(digits, tmp_path):
     recipe = replace(get_recipe("quick"), epochs=2)
     model = recipe.build("cnn", digits, seed=0)

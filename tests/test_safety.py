@@ -128,6 +128,7 @@ def test_unknown_variable_is_refused(book, arguments, text):
         (("train", "SEED=-1"), "seed -1 is negative"),
         (("train", "VITSD_DATA_DIR=/nowhere"), "/nowhere does not hold"),
         (("train", "RECIPE=quick", "PUBLISH=1"), "no place for quick, vit"),
+        (("run", "NB=01_patch"), "no chapter 01_patch; there are 01_patches"),
         (("publish",), "give the run"),
         (("publish", "RUN=laptop"), "the run 'laptop' is not there"),
     ],

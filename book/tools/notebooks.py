@@ -7,7 +7,6 @@ Usage:
 such as 01_patches; without one, all are run. `publish` is chapter5.py's.
 """
 
-import argparse
 import os
 import re
 from pathlib import Path
@@ -16,6 +15,7 @@ import nbformat
 from address import absolute, colab_url, relative, repository
 from nbclient import NotebookClient
 from nbval.plugin import coalesce_streams
+from terminal import Parser
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = ROOT / "notebooks"
@@ -148,17 +148,22 @@ def relink(target: str, folder: Path) -> str:
 
 def main() -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = Parser(description=__doc__.split("\n")[0])
     commands = parser.add_subparsers(dest="command", required=True)
     runner = commands.add_parser("run")
     runner.add_argument("names", nargs="*", metavar="NAME")
     arguments = parser.parse_args()
+    known = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
+    if unknown := set(arguments.names) - set(known):
+        parser.error(
+            f"no chapter {', '.join(sorted(unknown))}; there are "
+            f"{', '.join(known)}"
+        )
 
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["KERAS_BACKEND"] = "tensorflow"
-    names = arguments.names or [p.stem for p in NOTEBOOKS.glob("*.ipynb")]
-    for name in sorted(names):
+    for name in sorted(arguments.names or known):
         print(f"{name} ...", flush=True)
         run(NOTEBOOKS / f"{name}.ipynb")
 

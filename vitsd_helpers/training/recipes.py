@@ -278,6 +278,7 @@ class Recipe:
         from .baseline import build_resnet
         from .patch_dropout import PatchDropout
 
+        check_variants([variant], [*VARIANTS, *BASELINES])
         baseline = variant in BASELINES
         config = self.config("vit" if baseline else variant, data)
         if self.full_from and config.pooling == "flatten":
