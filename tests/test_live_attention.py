@@ -417,6 +417,7 @@ def test_keys_and_clicks_move_the_patch(loaded):
     board.focus()
     board.press("ArrowUp")
     board.press("ArrowRight")
+    board.press("Alt+ArrowLeft")  # the browser's: back
     assert place(loaded) == (3, 5)
     board.press("End")
     board.press("ArrowRight")
@@ -645,6 +646,7 @@ def test_without_the_stored_answer_the_models_answer(page, site, file):
     running(page)
     pick(page, "Rocket")
     assert answers(page, "ViT")
+    assert not page.locator(".live-problem").first.is_visible()
 
 
 @pytest.mark.slow

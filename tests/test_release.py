@@ -136,6 +136,15 @@ def test_changes_are_not_swept_along(released):
     assert done.returncode == 1 and "Commit or discard" in done.stderr
 
 
+def test_what_git_refuses_is_said_with_the_way_back():
+    import release
+
+    with pytest.raises(
+        RuntimeError, match=r"(?s)git nosuch refused.*git restore"
+    ):
+        release.git("nosuch")
+
+
 def test_a_release_says_what_changed(released):
     """After one, nothing has changed yet."""
     done = prepare(released, "3.1.5")

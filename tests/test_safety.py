@@ -230,7 +230,7 @@ def forge(book: Path, finished: bool = True, **changes) -> Path:
     folder = book / "runs" / "laptop-seed0"
     folder.mkdir(parents=True)
     results = book / "book" / "results"
-    for path in results.glob("laptop-*"):
+    for path in (*results.glob("laptop-*"), *results.glob("weights/laptop-*")):
         shutil.copy(path, folder)
     path = folder / "laptop-sl-seed0.json"
     record = json.loads(path.read_text()) | changes | {"seconds": 1.5}
@@ -262,6 +262,15 @@ def test_only_a_finished_run_of_the_book_is_published(
     code, output = make(book, "publish", "RUN=laptop")
     assert code and text in output
     assert len(own_lines(output)) == 1, output
+
+
+def test_weights_of_another_run_do_not_stay_beside_a_record(book, forged):
+    folder = forged()
+    (folder / "laptop-vit-seed0.safetensors").unlink()
+    code, output = make(book, "publish", "RUN=laptop")
+    assert code and "laptop-vit-seed0 has no weights" in output
+    assert "WEIGHTS=1" in output and len(own_lines(output)) == 1
+    assert not git(book, "status", "--porcelain", "book").strip()
 
 
 def test_finished_run_is_published(book, forged):

@@ -408,6 +408,13 @@ def test_models_are_found_by_run_and_by_record(tmp_path, monkeypatch):
     assert names == ["quick-sl-seed0", "quick-vit-seed0"]
     (one,) = share.find_models("quick-vit-seed0")
     assert one.parent == run
+    # A run of one's own comes before the book's of the same name.
+    own = tmp_path / "laptop-seed0"
+    own.mkdir()
+    for ending in ("json", "safetensors"):
+        (own / f"laptop-sl-seed0.{ending}").write_text("{}")
+    (one,) = share.find_models("laptop-sl-seed0")
+    assert one.parent == own
     with pytest.raises(SystemExit, match=r"no run 'latpop'.*laptop-sl-seed0"):
         share.find_models("latpop")
 

@@ -34,7 +34,7 @@ OUTSIDE = {
     ".ci/published",
     ".ci/publish-release release",
     ".ci/publish-package release",
-    'for report in reports/drift-*; do .ci/open-issue "$report"; done',
+    ".ci/open-issues",
     "python3 book/tools/colab.py --here",
     "make links",
     "make test-all",  # which runs this
@@ -80,7 +80,7 @@ def test_a_job_may_do_little_and_ends(name):
     )
     allowed = {
         "test/deploy": {"pages": "write", "id-token": "write"},
-        "drift/issue": {"issues": "write"},
+        "drift/issue": {"actions": "read", "issues": "write"},
         "release/pypi": {"id-token": "write"},
     }
     assert rights == allowed.get(name, {})
@@ -134,7 +134,10 @@ def test_deployment_is_refused_until_the_address_is_set(tmp_path):
 
 GH = """#!/bin/sh
 echo "$@" >>"$GH_LOG"
-case "$1 $2" in "issue list") printf %s "$GH_FOUND" ;; esac
+case "$1 $2" in
+  "issue list") printf %s "$GH_FOUND" ;;
+  "run download") cd "$7"; mkdir drift-pre; echo moved >drift-pre/summary.md ;;
+esac
 """
 
 
@@ -144,9 +147,6 @@ case "$1 $2" in "issue list") printf %s "$GH_FOUND" ;; esac
 )
 def test_drift_opens_one_issue(tmp_path, open_issue, command):
     """A second week's report is a comment on the first's."""
-    report = tmp_path / "drift-pre"
-    report.mkdir()
-    (report / "summary.md").write_text("3 cells moved\n")
     stub = tmp_path / "bin" / "gh"
     stub.parent.mkdir()
     stub.write_text(GH)
@@ -156,12 +156,12 @@ def test_drift_opens_one_issue(tmp_path, open_issue, command):
         "PATH": f"{stub.parent}:{os.environ['PATH']}",
         "GH_LOG": str(tmp_path / "log"),
         "GH_FOUND": open_issue,
+        "RUN_ID": "9",
         "RUN_URL": "https://example.org/run",
     }
-    subprocess.run(
-        [ROOT / ".ci" / "open-issue", report], env=environment, check=True
-    )
+    subprocess.run([ROOT / ".ci" / "open-issues"], env=environment, check=True)
     log = (tmp_path / "log").read_text()
+    assert "run download 9 --pattern drift-*" in log
     assert "with the pre releases" in log
     assert command in log
     assert ("issue create" in log) != ("issue comment" in log)

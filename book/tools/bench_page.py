@@ -187,7 +187,9 @@ class BenchDirective(SphinxDirective):
             f"vit-pytorch's images a second: {', '.join(said)}."
         )
         image = chart(
-            self.env, "bench/headline.png", partial(draw_ratios, found)
+            self.env,
+            f"bench/headline-{bench_record.place(record, Path()).stem}.png",
+            partial(draw_ratios, found),
         )
         return [nodes.paragraph(text=text), image]
 

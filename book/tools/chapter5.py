@@ -272,8 +272,14 @@ def publish(name: str) -> None:
         assert study, "check_record refuses a run of no study"
         place = experiments.folder(study)
         weights = record.with_suffix(".safetensors")
+        kept = experiments.WEIGHTS / weights.name
         if weights.exists():
-            copies[weights] = experiments.WEIGHTS / weights.name
+            copies[weights] = kept
+        elif kept.exists():
+            sys.exit(
+                f"{record.stem} has no weights, and those in the book would "
+                "be of another run: train it again with WEIGHTS=1."
+            )
         copies[record.with_suffix(".npz")] = place / f"{record.stem}.npz"
         copies[record] = place / record.name
     for path, target in copies.items():

@@ -27,13 +27,20 @@ NOTHING = "Nothing yet."
 
 
 def git(*arguments: str) -> str:
-    """What git says."""
+    """What git says.
+
+    Raises:
+        RuntimeError: if it refuses, with its reason.
+    """
     done = subprocess.run(
-        ["git", "-C", ROOT, *arguments],
-        check=True,
-        capture_output=True,
-        text=True,
+        ["git", "-C", ROOT, *arguments], capture_output=True, text=True
     )
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip()
+        raise RuntimeError(
+            f"git {arguments[0]} refused: {said}\nWhat was changed is taken "
+            "back by: git restore --staged --worktree ."
+        )
     return done.stdout.strip()
 
 

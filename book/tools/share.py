@@ -44,7 +44,8 @@ def find_models(name: str) -> dict[Path, Path]:
                     "WEIGHTS=1."
                 )
             return found
-    places = {results: results / "weights", **{run: run for run in runs}}
+    # A run of the reader's own comes before the book's of the same name.
+    places = {**{run: run for run in runs}, results: results / "weights"}
     for folder, weights in places.items():
         found = pair_up(folder.rglob(f"{name}.json"), weights)
         if found:

@@ -123,7 +123,7 @@ class Explorer {
       this.stored(),
       this.picker.first(this.wanted?.picture),
     ]);
-    if (stored?.picture === this.picture?.name) {
+    if (stored && stored.picture === this.picture?.name) {
       stored.answers.forEach((answer, i) => {
         this.columns[i].answer ??= decode(answer, this);
       });
@@ -359,25 +359,28 @@ class Explorer {
 
   /** Ask both models; if something changes meanwhile, ask again. */
   async run() {
-    if (!this.columns.every(({ runner }) => runner)) return;
+    if (!this.picture || !this.columns.every(({ runner }) => runner)) return;
     if (this.busy) {
       this.stale = true;
       return;
     }
     this.setBusy(true);
+    this.problem.hidden = true;
     const mask = { trained: undefined, on: true, off: false };
     try {
       do {
         this.stale = false;
+        const { picture } = this;
         const options = {
           mask: mask[this.mask],
           temperature: this.temperature,
         };
         const answers = await Promise.all(
           this.columns.map(({ runner }) =>
-            runner.run(this.picture.pixels, options),
+            runner.run(picture.pixels, options),
           ),
         );
+        if (picture !== this.picture) continue; // an answer to another one
         answers.forEach((answer, i) => (this.columns[i].answer = answer));
         this.draw();
       } while (this.stale);

@@ -45,6 +45,7 @@ export function makeBoard(label, onMove, onOver) {
   }
 
   canvas.addEventListener("keydown", (event) => {
+    if (event.altKey || event.ctrlKey || event.metaKey) return; // the browser's
     const [row, column] = board.place;
     const ends = {
       Home: [row, 0],

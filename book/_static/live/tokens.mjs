@@ -153,6 +153,7 @@ class Tokens {
       textContent: `${i}`,
       onfocus: () => this.set({ chosen: i }),
       onkeydown: (event) => {
+        if (event.altKey || event.ctrlKey || event.metaKey) return;
         if (!(event.key in STEPS)) return;
         event.preventDefault();
         const to = this.tokens[i].map((at, c) => at + STEP * STEPS[event.key][c]);
