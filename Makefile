@@ -146,8 +146,12 @@ ON_A_BACKEND = $(PYTEST) -n 2 --dist loadfile tests \
 test-jax: .venv/ready
 	$(BIN)/pip install -q -c requirements.txt jax
 	KERAS_BACKEND=jax $(ON_A_BACKEND)
+# And what the peer's own loop is: it has a test on torch alone.
+PEER := vit-pytorch==1.26.11 einops==0.8.2
+test-torch: export VITSD_REQUIRE_PEER = 1
 test-torch: .venv/ready
 	$(BIN)/pip install -q -c requirements.txt torch
+	$(BIN)/pip install -q --no-deps $(PEER)
 	KERAS_BACKEND=torch $(ON_A_BACKEND)
 
 # How much of the package ran in all that was tested with COVERAGE=1, in

@@ -8,6 +8,7 @@ import pytest
 from figures import open_figure, serve_figures
 from keras import ops
 from PIL import Image
+from playwright.sync_api import expect
 
 from vitsd_helpers.patches import DIAGONAL, patchify, shift_images
 
@@ -176,6 +177,14 @@ def test_it_follows_pointer_and_keys(hero):
 
 
 @pytest.mark.slow
+def test_what_the_keys_reach_is_said(hero):
+    board(hero).focus()
+    hero.keyboard.press("Home")
+    said = hero.get_by_role("status")
+    expect(said).to_contain_text("column 1 of 6")
+    assert said.bounding_box()["width"] <= 1
+
+
 def test_it_follows_a_finger(open_hero):
     page = open_hero(
         has_touch=True, is_mobile=True, viewport={"width": 390, "height": 844}

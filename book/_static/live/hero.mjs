@@ -25,6 +25,8 @@ const TOUR = [
 ];
 /** Milliseconds at each place, and of the way to most of it. */
 const STAY = 1700;
+/** Milliseconds without a move, after which a screen reader hears the place. */
+const PAUSE = 500;
 const GLIDE = { tour: 260, reader: 70 };
 /** Sides of the drawings, in CSS pixels; the page scales them down. */
 const SIZE = 480;
@@ -63,6 +65,7 @@ class Hero {
     this.crops = ["the patch", ...DIAGONAL].map((name) =>
       make("canvas", { role: "img", "aria-label": `The token's crop: ${name}` }),
     );
+    this.status = make("p.live-hidden", { role: "status" });
     this.button = make("button.live-play", {
       type: "button",
       onclick: () => this.play(!this.playing),
@@ -76,6 +79,7 @@ class Hero {
     figure.append(
       make("div.live-stage", {}, board.element, this.button),
       make("div.live-crops", {}, ...this.crops),
+      this.status,
     );
     const follow = (event) => {
       if (event.pointerType === "mouse") return; // the board tells
@@ -102,6 +106,15 @@ class Hero {
   take(place) {
     this.play(false);
     this.go(place);
+    clearTimeout(this.waiting);
+    this.waiting = setTimeout(() => this.announce(), PAUSE);
+  }
+
+  announce() {
+    const [row, column] = this.board.place.map((at) => at + 1);
+    this.status.textContent =
+      `The patch in row ${row}, column ${column} of ${COUNT}, ` +
+      "and the same place in four shifted copies.";
   }
 
   play(playing) {
