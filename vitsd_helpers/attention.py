@@ -79,8 +79,8 @@ class LocalitySelfAttention(layers.Layer):
             )
         if not 0 <= dropout < 1:
             raise ValueError(
-                f"dropout={dropout}: the part of the weights to drop must be "
-                "at least 0 and less than 1."
+                f"dropout={dropout} must be at least 0 and less than 1: it is "
+                "the part of the weights to drop."
             )
         _check_choice("temperature_per", temperature_per, ("head", "layer"))
         _check_choice(

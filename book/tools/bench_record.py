@@ -139,7 +139,8 @@ def merge(old: dict, new: dict) -> dict:
     merged["contenders"] = contenders + merged["contenders"]
     merged["measured"] |= {s: old["measured"][s] for s in kept}
     merged["missing"] += [m for m in old["missing"] if m["section"] in kept]
-    # A backend that was not there now, of which all is kept, is not missing.
+    # A backend that was not there now, but whose earlier rows are kept, is no
+    # missing one.
     there = {c["backend"] for c in merged["contenders"]}
     merged["missing"] = [
         m for m in merged["missing"] if m["section"] or m["what"] not in there

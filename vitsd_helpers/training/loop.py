@@ -164,7 +164,8 @@ def train(
             over several processes; if machines do not share the folder; for
             `scan` of images in a file.
         RuntimeError: for `scan` or several devices on another backend than
-            JAX.
+            JAX; after a Ctrl-C that took JAX's weights with it, if there is
+            no checkpoint.
         FloatingPointError: if the loss is not finite; the checkpoints of
             the epochs before are intact.
         OSError: if the folder cannot be written to or the disk is full.
