@@ -146,7 +146,7 @@ ON_A_BACKEND = $(PYTEST) -n 2 --dist loadfile tests \
 test-jax: .venv/ready
 	$(BIN)/pip install -q -c requirements.txt jax
 	KERAS_BACKEND=jax $(ON_A_BACKEND)
-# And what the peer's own loop is: it has a test on torch alone.
+# And vit-pytorch: the peer's loop has its test on torch alone.
 PEER := vit-pytorch==1.26.11 einops==0.8.2
 test-torch: export VITSD_REQUIRE_PEER = 1
 test-torch: .venv/ready
