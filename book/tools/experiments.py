@@ -79,7 +79,7 @@ GUIDES = grid(["price-adamw"], ["cnn"])
 #: The longest that two cores do in a night: a run of each model.
 NIGHT = grid(["ladder-64-bf16"], PAIR, (0,))
 #: As long, with CutMix: after 64 passes both models know their images.
-MIXED = grid(["ladder-64-cutmix"], ["sl", "vit"], (0,))
+MIXED = grid(["ladder-64-cutmix-bf16"], PAIR, (0,))
 
 #: Runs by study: (recipe, variant, seed), in the order of importance.
 STUDIES = {

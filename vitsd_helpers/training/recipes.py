@@ -448,10 +448,10 @@ def _ladder() -> list[Recipe]:
     """Runs of all lengths, each a point of accuracy over time.
 
     "best-30s", "best" and "best-9min" are for a GPU, the rest for two
-    cores; "ladder-N-bf16" is "ladder-N" in bfloat16. "ladder-64-cutmix" is
-    the longest in float32, with CutMix on half of the images. "ladder-seed"
-    is one pass with the Keras example's settings; it does not ask for XLA,
-    which slows its step on a CPU (chapter 13).
+    cores; "ladder-N-bf16" is "ladder-N" in bfloat16, and
+    "ladder-64-cutmix-bf16" the longest with CutMix on half of the images.
+    "ladder-seed" is one pass with the Keras example's settings; it does not
+    ask for XLA, which slows its step on a CPU (chapter 13).
     """
     short = replace(_SHORT, name="best-30s", epochs=8)
     long = replace(
@@ -468,8 +468,8 @@ def _ladder() -> list[Recipe]:
     float32 = [rung for rung in rungs if rung.epochs <= 16]
     mixed = replace(rungs[-1], name="ladder-64-cutmix", mix=0.5, cutmix=1.0)
     seed = replace(_SEED, name="ladder-seed", epochs=1, jit_compile=False)
-    halved = map(_halved, rungs)
-    return [short, _BEST, long, *float32, mixed, seed, *halved]
+    halved = map(_halved, [*rungs, mixed])
+    return [short, _BEST, long, *float32, seed, *halved]
 
 
 def _prices() -> list[Recipe]:
