@@ -70,6 +70,8 @@ on = $(filter-out 0 no false,$(1))
 help:
 	@sed -n 's/^#: //p' Makefile
 
+# With the backend of the stored outputs, also where the shell exports another.
+book onepage: export KERAS_BACKEND = tensorflow
 book: .venv/ready
 	$(BIN)/jupyter-book build . -W --keep-going -n
 	@echo "The book lies in _build/html: open _build/html/index.html"

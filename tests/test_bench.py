@@ -393,7 +393,7 @@ def test_half_precision_is_everybodys():
     assert specs["sl-train-torch"]["dtypes"] == ["float32"]
     # Where everything is in half precision, there is no section for it.
     found = bench_contenders.contenders(128, "jax", 32, "mixed_bfloat16")
-    assert "half" not in {c.section for c in found}
+    assert not {"half", "small-half"} & {c.section for c in found}
 
 
 def test_turns_of_small_models_are_longer():
@@ -401,7 +401,7 @@ def test_turns_of_small_models_are_longer():
     benchmark = bench_runner.Benchmark(options, {})
     for c in bench_contenders.contenders(128, "jax", 32, "float32"):
         spec = benchmark.spec(c)
-        small = c.section in ("prices", "small")
+        small = c.section in ("prices", "small", "small-half")
         assert spec["steps"] == (16 if small else 2), c.name
         assert spec["images"] == c.batch * spec["steps"]
 

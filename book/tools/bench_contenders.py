@@ -278,7 +278,9 @@ def of_the_ladder(section: str, batch: int) -> list[Contender]:
     theirs = replace(peer(section, "train", batch, "small-sl"), longer=LONGER)
     return [
         theirs,
-        variation(theirs, "peer-small-muon", "the same by Muon", way="muon"),
+        variation(
+            theirs, f"{theirs.name}-muon", "the same by Muon", way="muon"
+        ),
         *(
             Contender(
                 name=f"{model}-{section}-torch",
@@ -295,6 +297,27 @@ def of_the_ladder(section: str, batch: int) -> list[Contender]:
             for model, title in TITLES.items()
         ),
     ]
+
+
+def of_the_halved_ladder(section: str, batch: int) -> list[Contender]:
+    """The ladder's contenders in both precisions, beside the peer's float32.
+
+    Only where a processor has instructions for bfloat16 is that the sooner.
+    """
+    found = of_the_ladder(section, batch)
+    theirs = found[0]
+    halved = [
+        replace(
+            c,
+            name=f"{c.name}-bfloat16",
+            title=f"{c.title}, bfloat16",
+            way="bfloat16",
+            reference=theirs.name,
+        )
+        for c in found
+        if not c.way
+    ]
+    return found + halved
 
 
 def of_half_precision(section: str, batch: int) -> list[Contender]:
@@ -390,6 +413,7 @@ def contenders(
     ]
     if precision == "float32":
         found += of_half_precision("half", batch)
+        found += of_the_halved_ladder("small-half", batch)
     if growth:
         found += of_growth("growth", growth, growth_batch)
     return found

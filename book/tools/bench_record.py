@@ -22,6 +22,7 @@ SECTIONS = {
     "half": "Training in bfloat16: the same models",
     "infer": "Inference: the same models",
     "small": "Training at the ladder's size: 32 px, patch 4",
+    "small-half": "Training at the ladder's size, with bfloat16 beside",
     "seed-train": "Training the Keras example: 72 px, patch 6",
     "seed-infer": "Inference with the Keras example",
     "parts": "The Keras example in our code, one thing left out",
