@@ -192,6 +192,27 @@ def test_pins_are_those_of_this_python():
     assert installed["numpy"] == np.__version__
 
 
+@pytest.mark.parametrize("pinned", ["tensorflow", "tensorflow-cpu"])
+def test_a_tensorflow_to_try_has_the_name_of_the_pinned_one(
+    pinned, monkeypatch
+):
+    """Under its other name it would be installed beside that."""
+    pins = {pinned: "2.21.0", "ml-dtypes": "0.6.0"}
+    monkeypatch.setattr(drift, "pinned", lambda: pins)
+    for name in ("tensorflow", "tensorflow-cpu"):
+        assert drift.here(f"{name}==2.20.0") == f"{pinned}==2.20.0"
+    assert drift.here("ml_dtypes<1") == "ml_dtypes<1"
+
+
+def test_what_is_not_pinned_is_not_tried(monkeypatch, capsys):
+    words = ["drift.py", "upgrade", "--with", "kears==3.15.0"]
+    monkeypatch.setattr(drift.sys, "argv", words)
+    monkeypatch.setattr(drift, "upgrade", lambda *_: 0)
+    with pytest.raises(SystemExit, match="2"):
+        drift.main()
+    assert "no kears is pinned" in capsys.readouterr().err
+
+
 def test_a_nightly_keras_is_the_one_that_runs(monkeypatch):
     """Both packages are one folder, and "keras" keeps its version."""
     found = {"keras": "3.15.1", "keras-nightly": "3.16.0.dev1"}

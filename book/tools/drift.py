@@ -136,6 +136,27 @@ def requirements() -> list[Requirement]:
     return [Requirement(x) for x in given if not x.lstrip().startswith("#")]
 
 
+def here(text: str) -> str:
+    """A requirement by the name that is pinned on this system.
+
+    TensorFlow has two, and both are the same folder: the other one would
+    be installed beside the pinned one.
+
+    Raises:
+        argparse.ArgumentTypeError: if no such package is pinned; uv would
+            pass over it without a word.
+    """
+    need, pins = Requirement(text), pinned()
+    base = need.name.removesuffix("-cpu")
+    for name in (need.name, base, f"{base}-cpu"):
+        if canonicalize_name(name) in pins:
+            need.name = name
+            return str(need)
+    raise argparse.ArgumentTypeError(
+        f"no {need.name} is pinned in requirements.txt"
+    )
+
+
 def installed(name: str) -> str:
     """A package's version; Keras's is the nightly's where there is one."""
     names = (NIGHTLY, name) if name == "keras" else (name,)
@@ -416,7 +437,12 @@ def main() -> None:
     upgrader = commands.add_parser("upgrade")
     upgrader.add_argument("--pre", action="store_true")
     upgrader.add_argument(
-        "--with", nargs="+", default=[], dest="given", metavar="REQUIREMENT"
+        "--with",
+        nargs="+",
+        type=here,
+        default=[],
+        dest="given",
+        metavar="REQUIREMENT",
     )
     arguments = parser.parse_args()
     sys.exit(upgrade(arguments.pre, arguments.given))
