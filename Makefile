@@ -95,12 +95,15 @@ COVERAGE ?=
 PYTEST = $(BIN)/python $(if $(call on,$(COVERAGE)),-m coverage run) -m pytest
 
 # What is marked slow waits for SLOW=1, as in CI: killed processes, Ctrl-C in
-# a training, a benchmark, every page of the site in a browser.
+# a training, a benchmark, every page of the site in a browser. The types
+# hold on the other systems too, each with a cache of its own: it is quick.
 SLOW ?=
 test: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --platform win32 --cache-dir .mypy_cache/win32
+	$(BIN)/mypy --platform darwin --cache-dir .mypy_cache/darwin
 	$(PYTEST) -v -n 2 --dist loadfile \
 	    $(if $(call on,$(SLOW)),,-m "not heavy and not slow")
 

@@ -74,6 +74,8 @@ def free_bytes() -> int:
         found = re.search(r"MemAvailable:\s+(\d+) kB", path.read_text())
         if found:
             return 1024 * int(found[1])
+    if sys.platform == "win32":  # which has no sysconf: one at a time
+        return EACH_BYTES
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 
@@ -86,7 +88,7 @@ def set_threads(count: int) -> None:
         "TF_NUM_INTRAOP_THREADS",
     ):
         os.environ[name] = str(count)
-    if hasattr(os, "sched_setaffinity"):
+    if sys.platform == "linux":
         cores = sorted(os.sched_getaffinity(0))[:count]
         os.sched_setaffinity(0, cores)
 

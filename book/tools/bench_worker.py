@@ -206,7 +206,9 @@ def peak_bytes() -> int:
         (most,) = re.findall(r"VmHWM:\s+(\d+)", status.read_text())
         return 1024 * int(most)
     if on_cpu():
-        import resource  # not on Windows
+        if sys.platform == "win32":
+            raise OSError("the benchmark needs Linux or macOS")
+        import resource
 
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else 1024 * peak

@@ -493,7 +493,7 @@ def run_all(todo: list[tuple[str, tuple]], workers: int) -> int:
     def start(item) -> int:
         study, run = item
         command = words_of(study, run)
-        if hasattr(signal, "pthread_sigmask"):
+        if sys.platform != "win32":
             # The child inherits it: Ctrl-C is the parent's to see.
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         child = subprocess.Popen(

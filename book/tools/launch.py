@@ -53,6 +53,8 @@ def stopped(child: subprocess.Popen) -> bool:
 
     Not told on Windows, and on macOS only by a newer Python.
     """
+    if sys.platform == "win32":
+        return False
     if not hasattr(os, "waitid") or not hasattr(os, "WSTOPPED"):
         return False
     flags = os.WSTOPPED | os.WNOHANG | os.WNOWAIT
