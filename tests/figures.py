@@ -23,7 +23,7 @@ def serve_figures(folder: Path, **pages: str) -> Iterator[str]:
     for name in ("live", "stills"):
         (folder / name).symlink_to(STATIC / name)
     for name, html in pages.items():
-        (folder / f"{name}.html").write_text(html)
+        (folder / f"{name}.html").write_text(html, "utf-8")
     with serve(folder) as address:
         yield address
 

@@ -152,7 +152,7 @@ def main(folder: Path) -> None:
         "cut 2 x 4": cut(data),
         "file 3": run(file, devices=3),
     }
-    (folder / "found.json").write_text(json.dumps(found))
+    (folder / "found.json").write_text(json.dumps(found), "utf-8")
 
 
 if __name__ == "__main__":

@@ -43,7 +43,9 @@ def main(folder: Path, arrays: Path | None = None) -> None:
     )
     if arrays:
         number = os.environ["VITSD_PROCESS"]
-        (folder / f"reads-{number}.json").write_text(json.dumps(reads))
+        (folder / f"reads-{number}.json").write_text(
+            json.dumps(reads), "utf-8"
+        )
     judged = evaluate(run.model, data, "test", 32)
     if first_process():
         record = run.record | {
@@ -52,7 +54,7 @@ def main(folder: Path, arrays: Path | None = None) -> None:
             "all": keras.distribution.list_devices(),
         }
         name = "together" if together else "alone"
-        (folder / f"{name}.json").write_text(json.dumps(record))
+        (folder / f"{name}.json").write_text(json.dumps(record), "utf-8")
 
 
 if __name__ == "__main__":

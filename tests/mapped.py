@@ -31,7 +31,7 @@ def write(folder: Path, data: ImageData) -> Path:
         file[:] = array
         file.flush()
     names = "\n".join(data.class_names)
-    (folder / "classes.txt").write_text(names + "\n")
+    (folder / "classes.txt").write_text(names + "\n", "utf-8")
     return folder
 
 

@@ -100,13 +100,13 @@ def test_versions_agree():
     import vitsd_helpers
 
     version = vitsd_helpers.__version__
-    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
-    zenodo = json.loads((ROOT / ".zenodo.json").read_text())
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    zenodo = json.loads((ROOT / ".zenodo.json").read_text("utf-8"))
     assert citation["version"] == zenodo["version"] == version
-    references = (ROOT / "book" / "references.md").read_text()
+    references = (ROOT / "book" / "references.md").read_text("utf-8")
     assert f"{{Version {version}, " in references
     assert citation["title"] == zenodo["title"]
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     dynamic = project["tool"]["setuptools"]["dynamic"]
     assert dynamic["version"]["attr"] == "vitsd_helpers.__version__"
 
@@ -175,16 +175,18 @@ def test_every_place_has_the_new_address(copy):
     assert f'"git+{URL}@main"' in text
     assert "/github/Ada-L/small-vits/blob/main/notebooks/01" in text
     assert f"]({SITE}book/references.html)" in text
-    executed = (copy / "book" / "runs" / "05_laptop.ipynb").read_text()
+    executed = (copy / "book" / "runs" / "05_laptop.ipynb").read_text("utf-8")
     assert f"git+{URL}@main" in executed
-    readme = (copy / "README.md").read_text()
+    readme = (copy / "README.md").read_text("utf-8")
     assert f"{URL}/actions/workflows/test.yml/badge.svg" in readme
     assert "mybinder.org/v2/gh/Ada-L/small-vits/main" in readme
-    citation = yaml.safe_load((copy / "CITATION.cff").read_text())
+    citation = yaml.safe_load((copy / "CITATION.cff").read_text("utf-8"))
     assert citation["repository-code"] == URL and citation["url"] == SITE
-    zenodo = json.loads((copy / ".zenodo.json").read_text())
+    zenodo = json.loads((copy / ".zenodo.json").read_text("utf-8"))
     assert zenodo["related_identifiers"][-1]["identifier"] == SITE
-    project = tomllib.loads((copy / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((copy / "pyproject.toml").read_text("utf-8"))[
+        "project"
+    ]
     assert project["urls"]["Repository"] == URL
     assert project["urls"]["Homepage"] == SITE
 
@@ -197,7 +199,9 @@ def test_a_published_clone_keeps_its_executed_copies(tmp_path):
     who = ("-c", "user.name=Ada", "-c", "user.email=ada@localhost")
     subprocess.run(["git", "clone", "-q", ROOT, clone], check=True)
     path = clone / "_config.yml"
-    path.write_text(path.read_text().replace(address.repository()[0], URL))
+    path.write_text(
+        path.read_text("utf-8").replace(address.repository()[0], URL), "utf-8"
+    )
     run(clone, "book/tools/address.py", "write")
     publish = ["git", "-C", clone, *who, "commit", "-qam", "Published"]
     subprocess.run(publish, check=True)
@@ -228,11 +232,11 @@ def test_published_copy_builds_and_passes_its_tests(copy):
     launch = "colab.research.google.com/github/Ada-L/small-vits/blob/main"
     assert page.count(launch) >= 2  # badge and menu
     assert "/OWNER/" not in page
-    robots = (html / "robots.txt").read_text()
+    robots = (html / "robots.txt").read_text("utf-8")
     assert f"Sitemap: {SITE}sitemap.xml" in robots
-    sitemap = (html / "sitemap.xml").read_text()
+    sitemap = (html / "sitemap.xml").read_text("utf-8")
     assert f"<loc>{SITE}notebooks/01_patches.html</loc>" in sitemap
-    assert "/small-vits/search.html" in (html / "404.html").read_text()
+    assert "/small-vits/search.html" in (html / "404.html").read_text("utf-8")
     assert (html / ".nojekyll").exists()
     tests = ("test_book.py", "test_address.py", "test_site.py")
     run(

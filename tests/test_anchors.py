@@ -17,12 +17,12 @@ extensions = ["myst_parser", "anchors"]
 
 
 def build(tmp_path: Path, link: str):
-    (tmp_path / "conf.py").write_text(CONFIG)
+    (tmp_path / "conf.py").write_text(CONFIG, "utf-8")
     (tmp_path / "index.md").write_text(
-        f"# Page\n\n{link}\n\n```{{toctree}}\nwords\n```\n"
+        f"# Page\n\n{link}\n\n```{{toctree}}\nwords\n```\n", "utf-8"
     )
     (tmp_path / "words.md").write_text(
-        "# Words\n\n(term-one)=\n**one**: the first.\n"
+        "# Words\n\n(term-one)=\n**one**: the first.\n", "utf-8"
     )
     out = tmp_path / "out"
     command = [sys.executable, "-m", "sphinx", "-q", "-W", "-b", "html"]
@@ -35,9 +35,13 @@ def build(tmp_path: Path, link: str):
 def test_a_link_leads_to_a_label(tmp_path):
     done, out = build(tmp_path, "The [first](words.md#term-one).")
     assert done.returncode == 0, done.stderr
-    page = BeautifulSoup((out / "index.html").read_text(), "html.parser")
+    page = BeautifulSoup(
+        (out / "index.html").read_text("utf-8"), "html.parser"
+    )
     target = page.find("a", string="first")["href"]
-    words = BeautifulSoup((out / "words.html").read_text(), "html.parser")
+    words = BeautifulSoup(
+        (out / "words.html").read_text("utf-8"), "html.parser"
+    )
     assert target == "words.html#term-one"
     assert words.find(id="term-one")
 

@@ -29,7 +29,7 @@ from vitsd_helpers.training import trainer
 from vitsd_helpers.training.recipes import get_recipe
 
 ROOT = Path(__file__).parents[1]
-SCHEMA = json.loads((ROOT / "book" / "bench.schema.json").read_text())
+SCHEMA = json.loads((ROOT / "book" / "bench.schema.json").read_text("utf-8"))
 validator = jsonschema.Draft202012Validator(SCHEMA)
 on_tensorflow = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="needs TensorFlow"
@@ -279,7 +279,7 @@ def test_record_is_complete_or_absent(record, tmp_path):
     )
     assert path.name == "some-cpu-2-cores.json"
     # A file that a stop left behind is no record.
-    (folder / "torn.json.part").write_text("{")
+    (folder / "torn.json.part").write_text("{", "utf-8")
     assert list(bench_record.read(folder)) == [path, gpu]
     assert bench_record.read(folder)[path] == record
 
@@ -517,7 +517,7 @@ def test_a_stop_keeps_the_sections_that_were_done(tmp_path, monkeypatch):
     bench.main()
     stop, seconds = "infer", 2.0
     bench.main()
-    record = json.loads((tmp_path / "x.json").read_text())
+    record = json.loads((tmp_path / "x.json").read_text("utf-8"))
     validator.validate(record)
     for name, expected in (("sl-train-torch", 2), ("sl-infer-torch", 1)):
         contender = bench_record.contender(record, name)
@@ -529,7 +529,7 @@ def test_a_stop_keeps_the_sections_that_were_done(tmp_path, monkeypatch):
 def test_what_is_missing_comes_with_the_remedy(tmp_path):
     """An interpreter that has nothing."""
     bare = tmp_path / "python"
-    bare.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S "$@"\n')
+    bare.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S "$@"\n', "utf-8")
     bare.chmod(0o755)
     places, missing = bench_runner.find_places(
         dict.fromkeys(("torch", "jax"), str(bare))
@@ -557,7 +557,7 @@ def test_the_cpu_is_not_measured_beside_a_gpu(monkeypatch):
 
 def test_a_contender_that_dies_does_not_stop_the_others(tmp_path):
     dying = tmp_path / "python"
-    dying.write_text("#!/bin/sh\necho Boom >&2\nexit 3\n")
+    dying.write_text("#!/bin/sh\necho Boom >&2\nexit 3\n", "utf-8")
     dying.chmod(0o755)
     with (
         bench_runner.Worker({}, str(dying), "jax") as worker,
@@ -585,7 +585,7 @@ def test_quick_run_leaves_a_valid_record(tmp_path):
     )
     assert result.returncode == 0, result.stderr
     (path,) = tmp_path.iterdir()
-    record = json.loads(path.read_text())
+    record = json.loads(path.read_text("utf-8"))
     validator.validate(record)
     measured = {
         c["name"]: c
@@ -605,7 +605,9 @@ def test_quick_run_leaves_a_valid_record(tmp_path):
     assert sl["rounds"] == [0, 1] and len(sl["seconds"]) == 2
     assert "our SL-ViT, no XLA" in result.stdout
     assert path.name in result.stdout
-    assert not re.search(r"(?<!\w)/\w+/", path.read_text()), "a local path"
+    assert not re.search(r"(?<!\w)/\w+/", path.read_text("utf-8")), (
+        "a local path"
+    )
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

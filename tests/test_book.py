@@ -55,7 +55,7 @@ def prose(path: Path) -> str:
 
 
 def chapters_of_toc() -> list[str]:
-    toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text("utf-8"))
     parts = (part["chapters"] for part in toc["parts"])
     return [toc["root"], *(c["file"] for part in parts for c in part)]
 
@@ -75,7 +75,7 @@ def test_no_error_is_stored(path):
 
 @each_executed
 def test_no_local_path(path):
-    text = path.read_text()
+    text = path.read_text("utf-8")
     assert not LOCAL_PATH.search(text), LOCAL_PATH.search(text)[0]
 
 
@@ -91,7 +91,9 @@ def test_alt_text_is_on_one_line():
     """MyST drops a line break in it, and the space with it."""
     broken = re.compile(r"!\[[^\]]*\n[^\]]*\]\(")
     texts = {path: prose(path) for path in NOTEBOOKS}
-    texts |= {path: path.read_text() for path in (ROOT / "book").glob("*.md")}
+    texts |= {
+        path: path.read_text("utf-8") for path in (ROOT / "book").glob("*.md")
+    }
     assert [
         path.name for path, text in texts.items() if broken.search(text)
     ] == []
@@ -147,7 +149,7 @@ def git(*command: str) -> str:
         return subprocess.run(
             ["git", "-C", str(ROOT), *command],
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             check=True,
         ).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
@@ -160,11 +162,15 @@ def test_a_run_has_the_chapters_code(path, tmp_path):
     results = ROOT / "book" / "results"
     name, _, seed = path.stem.removeprefix("05_").partition("-seed")
     found = results.glob(f"{name}-*-seed{seed or 0}.json")
-    (commit,) = {json.loads(file.read_text())["commit"] for file in found}
+    (commit,) = {
+        json.loads(file.read_text("utf-8"))["commit"] for file in found
+    }
     if git("rev-parse", "--is-shallow-repository") == "true":
         pytest.skip("a shallow clone does not hold the run's commit")
     chapter = tmp_path / "05_training.ipynb"
-    chapter.write_text(git("show", f"{commit}:notebooks/{chapter.name}"))
+    chapter.write_text(
+        git("show", f"{commit}:notebooks/{chapter.name}"), "utf-8"
+    )
     assert code_lines(path) == code_lines(chapter)
 
 
@@ -237,7 +243,7 @@ def output_text(path: Path) -> str:
 def test_no_result_is_typed(path):
     """A number with a unit in the prose is in an output, unit included."""
     notebook = path.suffix == ".ipynb"
-    text = prose(path) if notebook else path.read_text()
+    text = prose(path) if notebook else path.read_text("utf-8")
     text = re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
     printed = quantities(output_text(path)) if notebook else set()
     assert quantities(DESIGN.sub("", text)) <= printed
@@ -290,7 +296,7 @@ def test_badge_install_cell_and_links(path):
     "path", PAGES + HOUSE + NOTEBOOKS + RUNS, ids=lambda p: p.name
 )
 def test_links_point_at_files(path):
-    text = prose(path) if path.suffix == ".ipynb" else path.read_text()
+    text = prose(path) if path.suffix == ".ipynb" else path.read_text("utf-8")
     for target in LINK.findall(text):
         if target.startswith("../../security/"):  # a page of GitHub's
             continue
@@ -301,7 +307,7 @@ def test_links_point_at_files(path):
     "path", PAGES + NOTEBOOKS + RUNS, ids=lambda p: p.name
 )
 def test_a_link_to_a_chapter_has_its_number(path):
-    text = prose(path) if path.suffix == ".ipynb" else path.read_text()
+    text = prose(path) if path.suffix == ".ipynb" else path.read_text("utf-8")
     found = re.findall(r"\[[Cc]hapter (\d+)[^]]*\]\(([^)]*)\)", text)
     for number, target in found:
         assert f"/{int(number):02}_" in f"/{target}", target
@@ -319,13 +325,15 @@ def test_contents_are_all_the_pages():
 
 
 def test_citation_has_the_address():
-    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
     assert citation["repository-code"] == address.repository()[0]
     assert citation.get("url", "") == address.site()
 
 
 def test_package_would_not_move_colabs_packages():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))[
+        "project"
+    ]
     for need in project["dependencies"]:
         assert not need.startswith("tensorflow")
         assert "<" not in need and "==" not in need
@@ -333,7 +341,7 @@ def test_package_would_not_move_colabs_packages():
 
 def test_helpers_are_backend_agnostic():
     for path in sorted((ROOT / "vitsd_helpers").rglob("*.py")):
-        text = path.read_text()
+        text = path.read_text("utf-8")
         assert not re.search(
             r"^\s*(import|from) (tensorflow|torch)", text, re.M
         )

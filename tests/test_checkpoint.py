@@ -111,13 +111,13 @@ def test_two_processes_write_one_file_whole(tmp_path):
         for letter in "ab"
     ]
     assert [writer.wait() for writer in writers] == [0, 0]
-    assert path.read_text() in ("a" * 9999, "b" * 9999)
+    assert path.read_text("utf-8") in ("a" * 9999, "b" * 9999)
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_unwritable_folder(tmp_path):
     file = tmp_path / "file"
-    file.write_text("in the way")
+    file.write_text("in the way", "utf-8")
     with pytest.raises(OSError, match="file"):
         Checkpoints(file, "run")
 

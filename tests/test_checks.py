@@ -143,7 +143,7 @@ def test_page_shows_what_moved(ran):
     said, folder = ran
     page = folder / "index.html"
     assert f"What moved: {page}" in said
-    soup = BeautifulSoup(page.read_text(), "html.parser")
+    soup = BeautifulSoup(page.read_text("utf-8"), "html.parser")
     names = {title.get_text() for title in soup.find_all("h3")}
     failing = [index for index, case in enumerate(CASES) if not case[4]]
     assert names == {
@@ -157,7 +157,7 @@ def test_page_shows_what_moved(ran):
     assert re.search(r"figure 1: RMS \d+\.\d\d of 255", soup.get_text())
     assert "Backend tensorflow" in soup.get_text()
     assert "ZeroDivisionError" in soup.get_text()
-    summary = (folder / "summary.md").read_text()
+    summary = (folder / "summary.md").read_text("utf-8")
     assert "- `drift.ipynb::Cell 1`: text\n" in summary
 
 
@@ -235,7 +235,7 @@ def test_no_page_if_nothing_moved(tmp_path, monkeypatch):
     assert drift.finish(tmp_path, {"test": "failed"}) is None
     monkeypatch.setenv("VITSD_DRIFT", "1")
     page = drift.finish(tmp_path, {"test": "1 < 2"}, passed=3)
-    assert "1 &lt; 2" in page.read_text()
+    assert "1 &lt; 2" in page.read_text("utf-8")
     drift.start(tmp_path)
     assert not page.exists()
 

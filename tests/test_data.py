@@ -486,8 +486,8 @@ def test_folder_turns_pictures_upright(
 
 def test_folder_names_classes_by_their_sub_folders(tmp_path: Path) -> None:
     fill(tmp_path, {"tulip": 2, "daisy": 3, ".hidden": 5})
-    (tmp_path / "notes.txt").write_text("not a class")
-    (tmp_path / "daisy" / "notes.txt").write_text("not a picture")
+    (tmp_path / "notes.txt").write_text("not a class", "utf-8")
+    (tmp_path / "daisy" / "notes.txt").write_text("not a picture", "utf-8")
     images = load_data("folder", tmp_path)
     assert images.class_names == ("daisy", "tulip")
     assert [len(one_class(images, label)) for label in (0, 1)] == [3, 2]

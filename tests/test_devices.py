@@ -35,7 +35,7 @@ def answer(script: str, devices: int, file: Path) -> dict:
     """What a script of this folder writes of so many virtual devices."""
     words = [sys.executable, HERE / script, file.parent]
     subprocess.run(words, check=True, env=environment(devices))
-    return json.loads(file.read_text())
+    return json.loads(file.read_text("utf-8"))
 
 
 @pytest.fixture(scope="module")

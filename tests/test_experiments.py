@@ -94,7 +94,7 @@ def test_one_run_leaves_a_record_and_is_then_done(place, monkeypatch):
     experiments.one("some", run)
     assert experiments.done("some", run)
     path = place / "results" / "studies" / "quick-vit-seed0.json"
-    assert json.loads(path.read_text())["finished"]
+    assert json.loads(path.read_text("utf-8"))["finished"]
     assert path.with_suffix(".npz").exists()
     assert not list((place / "work").iterdir())
 
@@ -123,7 +123,7 @@ def test_unfinished_record_is_not_done(place):
     folder = experiments.folder("some")
     folder.mkdir(parents=True)
     path = folder / "quick-vit-seed0.json"
-    path.write_text(json.dumps({"finished": False}))
+    path.write_text(json.dumps({"finished": False}), "utf-8")
     assert not experiments.done("some", run)
 
 
@@ -271,7 +271,7 @@ def some(monkeypatch, place):
     folder = experiments.folder("some")
     folder.mkdir(parents=True)
     path = folder / "quick-vit-seed0.json"
-    path.write_text(json.dumps({"finished": True}))
+    path.write_text(json.dumps({"finished": True}), "utf-8")
     return runs
 
 
@@ -298,7 +298,7 @@ def test_a_place_in_the_list_is_trained(tmp_path):
     folder = tmp_path / "kept"
     folder.mkdir()
     record = folder / "laptop-vit-seed0.json"
-    record.write_text(json.dumps({"finished": True}))
+    record.write_text(json.dumps({"finished": True}), "utf-8")
     said = subprocess.run(
         run, check=True, cwd=tmp_path, capture_output=True, text=True
     ).stdout
@@ -308,7 +308,7 @@ def test_a_place_in_the_list_is_trained(tmp_path):
 def block(language: str, word: str) -> str:
     """The block of chapter 14's text that has a word in it."""
     path = ROOT / "notebooks" / "14_scaling_out.ipynb"
-    cells = json.loads(path.read_text())["cells"]
+    cells = json.loads(path.read_text("utf-8"))["cells"]
     prose = "\n".join("".join(cell["source"]) for cell in cells)
     blocks = re.findall(rf"```{language}\n(.*?)```", prose, re.DOTALL)
     (found,) = [text for text in blocks if word in text]
@@ -443,7 +443,9 @@ def test_a_lost_machine_of_a_ray_cluster_loses_nothing(tmp_path):
     assert "failed: 0" in said.stdout, said.stdout + said.stderr
     assert "one is lost" in said.stdout and "4 of 4" in said.stdout
     assert len(list((tmp_path / "kept").rglob("*.json"))) == 4
-    logs = [log.read_text() for log in (tmp_path / "state").glob("*.log")]
+    logs = [
+        log.read_text("utf-8") for log in (tmp_path / "state").glob("*.log")
+    ]
     assert len(logs) == 4
     for log in logs:  # no finished run was made twice
         assert log.count("\n5/5 ") == 1

@@ -128,8 +128,8 @@ def test_a_saved_model_is_the_same_bit_for_bit(run, data, tmp_path):
         "model.safetensors",
         "record.json",
     }
-    assert (path / "classes.txt").read_text().split() == [*NAMES]
-    record = json.loads((path / "record.json").read_text())
+    assert (path / "classes.txt").read_text("utf-8").split() == [*NAMES]
+    record = json.loads((path / "record.json").read_text("utf-8"))
     assert record == json.loads(json.dumps(run.record))
     loaded = load_model(
         run.save(path, formats=())

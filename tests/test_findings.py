@@ -69,10 +69,10 @@ def build(tmp_path):
     source = tmp_path / "source"
     source.mkdir()
     path = f"import sys\nsys.path.insert(0, {str(tools)!r})\n"
-    (source / "conf.py").write_text(path + CONFIG)
+    (source / "conf.py").write_text(path + CONFIG, "utf-8")
 
     def make(page: str):
-        (source / "index.md").write_text(f"# Page\n\n{page}\n")
+        (source / "index.md").write_text(f"# Page\n\n{page}\n", "utf-8")
         command = [sys.executable, "-m", "sphinx", "-q", "-W", "-b", "html"]
         done = subprocess.run(
             [*command, str(source), str(tmp_path / "out")],
@@ -81,7 +81,7 @@ def build(tmp_path):
         )
         out = tmp_path / "out" / "index.html"
         soup = BeautifulSoup(
-            out.read_text() if out.exists() else "", "html.parser"
+            out.read_text("utf-8") if out.exists() else "", "html.parser"
         )
         return done, soup
 

@@ -62,7 +62,7 @@ def found(firefox, tmp_path_factory):
     live.write_models(folder / "live" / "models")
     for name, still in STILLS.items():
         page = PAGE.format(name=name, still=still)
-        (folder / f"{name}.html").write_text(page)
+        (folder / f"{name}.html").write_text(page, "utf-8")
     with serve(folder) as address:
         done = subprocess.run(
             ["node", TESTS / "firefox.cjs", firefox, address],

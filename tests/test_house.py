@@ -43,7 +43,7 @@ def imported(path: Path) -> set[str]:
     """
     found = set()
     home = list(path.relative_to(ROOT).parts[:-1])
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -138,14 +138,34 @@ def test_nobody_imports_upwards(whose, forbidden):
         assert not tops & (forbidden - own), path
 
 
+def test_text_has_its_encoding():
+    """Else Windows reads and writes it by the system's code page."""
+    places = [PACKAGE, ROOT / "book" / "tools", ROOT / "tests"]
+    paths = [path for place in places for path in place.rglob("*.py")]
+    calls = (
+        (f"{path.relative_to(ROOT)}:{node.lineno}", node)
+        for path in [*paths, ROOT / "conftest.py"]
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+    )
+    before = {"read_text": 0, "write_text": 1}
+    silent = [
+        where
+        for where, call in calls
+        if len(call.args) == before.get(call.func.attr)
+        and "encoding" not in {word.arg for word in call.keywords}
+    ]
+    assert not silent
+
+
 def test_the_lesson_is_short():
     paths = [path for name, path in MODULES.items() if not wing(name)]
-    lines = sum(len(path.read_text().splitlines()) for path in paths)
+    lines = sum(len(path.read_text("utf-8").splitlines()) for path in paths)
     assert lines <= LESSON_LINES
 
 
 def test_every_wing_is_packaged():
-    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     packaged = set(settings["tool"]["setuptools"]["packages"])
     folders = {path.parent for path in PACKAGE.rglob("__init__.py")}
     names = {".".join(f.relative_to(ROOT).parts) for f in folders}

@@ -41,7 +41,7 @@ def launched(words, env=None) -> subprocess.Popen:
 
 def children(pid: int) -> list[int]:
     """Processes that a process started, oldest first."""
-    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    found = Path(f"/proc/{pid}/task/{pid}/children").read_text("utf-8").split()
     return sorted(map(int, found))
 
 
@@ -213,7 +213,7 @@ def alone(tmp_path_factory) -> dict:
 
 def check_as_one(one: dict, folder: Path) -> None:
     """Two processes gave what one did."""
-    other = json.loads((folder / "together.json").read_text())
+    other = json.loads((folder / "together.json").read_text("utf-8"))
     assert len(other["all"]) == other["devices"] == 4
     for name, values in one["epochs"].items():
         np.testing.assert_allclose(other["epochs"][name], values, rtol=1e-5)
@@ -247,7 +247,7 @@ def test_each_process_reads_its_part_of_a_file(tmp_path, alone):
     steps = np.concatenate(orders).reshape(-1, 2, 32)
     for process in range(2):
         file = tmp_path / f"reads-{process}.json"
-        trained, tested = json.loads(file.read_text())
+        trained, tested = json.loads(file.read_text("utf-8"))
         assert trained[-len(steps) :] == steps[:, process].tolist()
         assert {len(indices) for indices in trained} == {32}
         # 50 images, filled up to 52 with the last.

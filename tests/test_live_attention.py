@@ -60,9 +60,9 @@ def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("site") / "static"
     shutil.copytree(STATIC, folder)
     live.write_models(folder / "live" / "models")
-    (folder / "index.html").write_text(PAGE.format(before=""))
+    (folder / "index.html").write_text(PAGE.format(before=""), "utf-8")
     (folder / "far.html").write_text(
-        PAGE.format(before="<p style='height: 4000px'>Before.</p>")
+        PAGE.format(before="<p style='height: 4000px'>Before.</p>"), "utf-8"
     )
     with serve(folder) as url:
         yield folder, url
@@ -70,7 +70,7 @@ def site(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def classes(site):
-    listed = (site[0] / "live" / "models" / "models.json").read_text()
+    listed = (site[0] / "live" / "models" / "models.json").read_text("utf-8")
     return json.loads(listed)["classes"]
 
 
@@ -78,7 +78,7 @@ def classes(site):
 def keras_models(site):
     """The models by title."""
     folder = site[0] / "live" / "models"
-    listed = json.loads((folder / "models.json").read_text())
+    listed = json.loads((folder / "models.json").read_text("utf-8"))
     return {
         model["title"]: load_model(folder / model["file"])
         for model in listed["models"]
@@ -254,7 +254,7 @@ def test_answers_are_keras_answers(loaded, classes, keras_models, name):
 
 def test_samples_are_right_and_disputed(classes, keras_models):
     """What both models know, what is disputed, and what they cannot know."""
-    script = (STATIC / "live" / "pictures.mjs").read_text()
+    script = (STATIC / "live" / "pictures.mjs").read_text("utf-8")
     samples = re.findall(
         r'name: "(\w+)".*?truth: "([\w ]*)"', script, re.DOTALL
     )

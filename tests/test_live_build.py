@@ -33,13 +33,17 @@ def site(tmp_path_factory) -> Path:
         Image.new("RGB", (8, 8)).save(source / f"{name}.png")
     (source / "index.rst").write_text(
         "First\n=====\n\n.. image:: live-patches-1.png\n\n"
-        ".. toctree::\n\n   other\n   alone\n"
+        ".. toctree::\n\n   other\n   alone\n",
+        "utf-8",
     )
     (source / "alone.rst").write_text(
         ":html_theme.sidebar_secondary.remove: true\n\n"
-        "Alone\n=====\n\n.. image:: live-patches-2.png\n"
+        "Alone\n=====\n\n.. image:: live-patches-2.png\n",
+        "utf-8",
     )
-    (source / "other.rst").write_text("Other\n=====\n\nNo live figure.\n")
+    (source / "other.rst").write_text(
+        "Other\n=====\n\nNo live figure.\n", "utf-8"
+    )
     settings = {
         "extensions": ["live"],
         "html_static_path": [str(STATIC)],
@@ -54,20 +58,20 @@ def site(tmp_path_factory) -> Path:
 
 
 def test_only_pages_with_a_still_load_the_figures(site):
-    first = (site / "index.html").read_text()
+    first = (site / "index.html").read_text("utf-8")
     assert first.count("live/main.mjs") == first.count("live/live.css") == 1
     assert 'type="module"' in first
-    assert "live/" not in (site / "other.html").read_text()
+    assert "live/" not in (site / "other.html").read_text("utf-8")
 
 
 def test_a_page_without_contents_is_wide(site):
-    assert "live/wide.css" in (site / "alone.html").read_text()
-    assert "live/wide.css" not in (site / "index.html").read_text()
+    assert "live/wide.css" in (site / "alone.html").read_text("utf-8")
+    assert "live/wide.css" not in (site / "index.html").read_text("utf-8")
 
 
 def test_site_has_the_models(site):
     folder = site / "_static" / "live" / "models"
-    listed = json.loads((folder / "models.json").read_text())
+    listed = json.loads((folder / "models.json").read_text("utf-8"))
     assert [model["variant"] for model in listed["models"]] == ["vit", "sl"]
     assert [model["title"] for model in listed["models"]] == ["ViT", "SL-ViT"]
     records = read_records()
@@ -112,14 +116,14 @@ def test_best_pair_is_chosen_of_those_that_are_whole(monkeypatch, tmp_path):
             assert recipe == expected
             assert all(path.exists() for path in files.values())
     monkeypatch.setattr(live, "MOST_IN_ONE", 3)
-    (folder / "c-sl-seed0.safetensors").write_text("large")
+    (folder / "c-sl-seed0.safetensors").write_text("large", "utf-8")
     assert live.choose_pair()[0] == "b"
 
 
 def test_stored_answer_is_the_models(site):
     folder = site / "_static" / "live" / "models"
-    first = json.loads((folder / "first.json").read_text())
-    listed = json.loads((folder / "models.json").read_text())["models"]
+    first = json.loads((folder / "first.json").read_text("utf-8"))
+    listed = json.loads((folder / "models.json").read_text("utf-8"))["models"]
     pixels = live.read_picture(first["picture"])
     for model, stored in zip(listed, first["answers"], strict=True):
         run = load_model(folder / model["file"])

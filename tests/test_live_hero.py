@@ -205,7 +205,8 @@ def test_still_stays_without_the_photograph(page, site):
 def test_card_reads_its_page(tmp_path):
     (tmp_path / "07_name.md").write_text(
         "# 7. The name: and more\n\n**Time**: a quarter\nof an hour to read; "
-        "the cells run in a minute.\n\n![a](../stills/live-x.png)\n"
+        "the cells run in a minute.\n\n![a](../stills/live-x.png)\n",
+        "utf-8",
     )
     text = chapters.card(tmp_path, "07_name", "what it is about.")
     for part in ("7 · The name\n", "15 min", "**live**", "What it is about."):
@@ -236,7 +237,7 @@ def test_a_chapter_says_its_minutes_in_known_words(said):
 
 
 def test_every_chapter_has_a_card_and_every_card_its_picture():
-    index = (ROOT / "book" / "index.md").read_text()
+    index = (ROOT / "book" / "index.md").read_text("utf-8")
     cards = index.split("```{chapters}\n")[1].split("```")[0].splitlines()
     pages = [line.split(":")[0] for line in cards]
     notebooks = sorted((ROOT / "notebooks").glob("*.ipynb"))

@@ -184,8 +184,10 @@ class Faulty(Files):
 def folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("site")
     (folder / "live").symlink_to(ROOT / "book" / "_static" / "live")
-    (folder / "probe.mjs").write_text(PROBE)
-    (folder / "index.html").write_text("<!doctype html><title>Test</title>")
+    (folder / "probe.mjs").write_text(PROBE, "utf-8")
+    (folder / "index.html").write_text(
+        "<!doctype html><title>Test</title>", "utf-8"
+    )
     return folder
 
 
@@ -351,7 +353,7 @@ def test_another_model_would_be_noticed(run, material) -> None:
 
 def test_every_setting_is_known() -> None:
     """A new field of ViTConfig needs a look at vit.mjs."""
-    source = (ROOT / "book/_static/live/vit.mjs").read_text()
+    source = (ROOT / "book/_static/live/vit.mjs").read_text("utf-8")
     for field in fields(ViTConfig):
         assert field.name in TRAINING or re.search(
             rf"\b{field.name}\b", source

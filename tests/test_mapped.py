@@ -182,6 +182,6 @@ def test_half_a_file_is_named(folder, size):
 
 @pytest.mark.parametrize("text", ["one\n", "a\nb\na\n", "a\n\nb\n"])
 def test_wrong_names_of_classes_are_refused(folder, text):
-    (folder / "classes.txt").write_text(text)
+    (folder / "classes.txt").write_text(text, "utf-8")
     with pytest.raises(ValueError, match=r"classes.txt holds \d lines"):
         load_data("arrays", folder)

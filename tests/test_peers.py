@@ -18,7 +18,7 @@ from vitsd_helpers.data import ImageData
 from vitsd_helpers.evidence.records import results_folder
 
 SCHEMA = json.loads(
-    (results_folder().parent / "record.schema.json").read_text()
+    (results_folder().parent / "record.schema.json").read_text("utf-8")
 )
 
 

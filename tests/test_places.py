@@ -15,9 +15,11 @@ from colab import find_python
 from test_safety import OUTER
 
 ROOT = Path(__file__).parents[1]
-CONTAINER = json.loads((ROOT / ".devcontainer/devcontainer.json").read_text())
+CONTAINER = json.loads(
+    (ROOT / ".devcontainer/devcontainer.json").read_text("utf-8")
+)
 BINDER = ROOT / ".binder"
-VERSION = (BINDER / "runtime.txt").read_text().strip().split("-")[1]
+VERSION = (BINDER / "runtime.txt").read_text("utf-8").strip().split("-")[1]
 STORED = {"TF_ENABLE_ONEDNN_OPTS": "0", "TF_CPP_MIN_LOG_LEVEL": "3"}
 DROPPED = ("VIRTUAL_ENV", "PYTHONPATH", *OUTER, *STORED)
 READS = """\
@@ -52,7 +54,7 @@ def python(version: str) -> str:
 
 def test_every_place_says_how_outputs_were_made():
     assert CONTAINER["containerEnv"] == STORED
-    start = (BINDER / "start").read_text()
+    start = (BINDER / "start").read_text("utf-8")
     assert " ".join(f"{k}={v}" for k, v in STORED.items()) in start
 
 
@@ -65,7 +67,7 @@ def test_container_calls_what_is_there():
     )
     assert not done.returncode, done.stderr
     assert f"python:{VERSION}-" in CONTAINER["image"]
-    settings = json.loads((ROOT / ".vscode/settings.json").read_text())
+    settings = json.loads((ROOT / ".vscode/settings.json").read_text("utf-8"))
     assert settings["python.defaultInterpreterPath"].endswith(
         "/.venv/bin/python"
     )
@@ -122,7 +124,8 @@ def test_container_builds_and_jupyterlab_opens(clone):
                     "token": "",
                 }
             }
-        )
+        ),
+        "utf-8",
     )
     given["JUPYTER_CONFIG_DIR"] = str(folder)
     server = subprocess.Popen(

@@ -16,7 +16,7 @@ from vitsd_helpers.evidence.records import read_records, versions
 ROOT = Path(__file__).parents[1]
 BOOK = read_records()
 PEERS = ROOT / "book" / "results" / "peers"
-RESULTS = (ROOT / "book" / "results.md").read_text()
+RESULTS = (ROOT / "book" / "results.md").read_text("utf-8")
 TABLES = re.findall(r"^```\{records\} (.*)$", RESULTS, re.M)
 
 
@@ -58,7 +58,7 @@ def test_other_networks_come_after_the_transformers(tmp_path, monkeypatch):
             "model": model,
         }
         path = tmp_path / f"steps-500-{variant}-seed0.json"
-        path.write_text(json.dumps(made))
+        path.write_text(json.dumps(made), "utf-8")
     monkeypatch.setattr(pages, "FOLDER", tmp_path)
     assert [row[0] for row in rows_of("steps-500")[1:]] == ["ViT", "ResNet-14"]
 
@@ -109,11 +109,11 @@ def test_a_record_names_the_keras_that_ran(monkeypatch):
 
 def test_the_losses_on_several_devices_can_be_made_again():
     """The tool writes what lies there, and finds its cell in the chapter."""
-    stored = json.loads(losses.RECORD.read_text())
+    stored = json.loads(losses.RECORD.read_text("utf-8"))
     entries = set(re.findall(r'^    "(.+?)": ', losses.SAY, re.M))
     assert set(stored) == entries | {"versions"}
     assert "jax" in stored["versions"]
-    chapter = json.loads(losses.CHAPTER.read_text())
+    chapter = json.loads(losses.CHAPTER.read_text("utf-8"))
     (cell,) = (c for c in chapter["cells"] if c["id"] == losses.WIDE)
     source = "".join(cell["source"])
     assert {"alone", "many"} <= set(re.findall(r"^(\w+) = ", source, re.M))

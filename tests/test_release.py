@@ -39,7 +39,9 @@ def prepare(folder: Path, version: str) -> subprocess.CompletedProcess:
 def publish(folder: Path) -> None:
     """Give the book an address and commit all, by somebody."""
     path = folder / "_config.yml"
-    path.write_text(path.read_text().replace("/OWNER/", "/ada/"))
+    path.write_text(
+        path.read_text("utf-8").replace("/OWNER/", "/ada/"), "utf-8"
+    )
     write = [sys.executable, "book/tools/address.py", "write"]
     subprocess.run(write, cwd=folder, check=True)
     for key, value in (("name", "Ada"), ("email", "ada@localhost")):
@@ -55,15 +57,15 @@ def repository(tmp_path_factory) -> Path:
     ignore = shutil.ignore_patterns(*IGNORED, "__pycache__", "*.egg-info")
     shutil.copytree(ROOT, folder, ignore=ignore)
     path = folder / "_config.yml"
-    text = path.read_text()
+    text = path.read_text("utf-8")
     # The tests run at a tag, too, where the branch is the tag's name and all
     # changes are of a release.
-    path.write_text(re.sub(r"(?m)^(  branch: ).*$", r"\1main", text))
+    path.write_text(re.sub(r"(?m)^(  branch: ).*$", r"\1main", text), "utf-8")
     path = folder / "CHANGELOG.md"
-    text = path.read_text()
+    text = path.read_text("utf-8")
     if "## Unreleased" not in text:
         text = text.replace("\n## ", "\n## Unreleased\n\nWork.\n\n## ", 1)
-        path.write_text(text)
+        path.write_text(text, "utf-8")
     git(folder, "init", "-q", "-b", "main")
     publish(folder)
     return folder
@@ -129,10 +131,10 @@ def test_a_release_that_cannot_be_is_refused(released, version, said):
 
 def test_changes_are_not_swept_along(released):
     path = released / "README.md"
-    stored = path.read_text()
-    path.write_text(stored + "\n")
+    stored = path.read_text("utf-8")
+    path.write_text(stored + "\n", "utf-8")
     done = prepare(released, "3.2.0")
-    path.write_text(stored)
+    path.write_text(stored, "utf-8")
     assert done.returncode == 1 and "Commit or discard" in done.stderr
 
 

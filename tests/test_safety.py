@@ -218,7 +218,7 @@ def test_training_stopped_at_any_time_leaves_the_book_alone(book):
         "quick-vit-seed0.npz",
     }
     assert folder.name == "quick-seed0"
-    record = json.loads((folder / "quick-vit-seed0.json").read_text())
+    record = json.loads((folder / "quick-vit-seed0.json").read_text("utf-8"))
     assert record["finished"] and record["parameters"] == 74_570
     code, output = make(book, "publish", "RUN=quick")
     assert code and "no place for quick, vit, seed 0" in output
@@ -233,8 +233,8 @@ def forge(book: Path, finished: bool = True, **changes) -> Path:
     for path in (*results.glob("laptop-*"), *results.glob("weights/laptop-*")):
         shutil.copy(path, folder)
     path = folder / "laptop-sl-seed0.json"
-    record = json.loads(path.read_text()) | changes | {"seconds": 1.5}
-    path.write_text(json.dumps(record | {"finished": finished}))
+    record = json.loads(path.read_text("utf-8")) | changes | {"seconds": 1.5}
+    path.write_text(json.dumps(record | {"finished": finished}), "utf-8")
     shutil.copy(book / "notebooks" / "05_training.ipynb", folder)
     return folder
 
@@ -276,8 +276,10 @@ def test_weights_of_another_run_do_not_stay_beside_a_record(book, forged):
 def test_finished_run_is_published(book, forged):
     forged()
     toc = book / "_toc.yml"
-    listed = toc.read_text()
-    toc.write_text(listed.replace("      - file: book/runs/05_laptop\n", ""))
+    listed = toc.read_text("utf-8")
+    toc.write_text(
+        listed.replace("      - file: book/runs/05_laptop\n", ""), "utf-8"
+    )
     process = start(book, "publish", "RUN=laptop")
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 0, output
@@ -286,9 +288,9 @@ def test_finished_run_is_published(book, forged):
         "book/results/laptop-sl-seed0.json",
         "book/runs/05_laptop.ipynb",
     }
-    text = (book / "book" / "runs" / "05_laptop.ipynb").read_text()
+    text = (book / "book" / "runs" / "05_laptop.ipynb").read_text("utf-8")
     assert "# The laptop run, cell by cell" in text
-    assert toc.read_text() == listed
+    assert toc.read_text("utf-8") == listed
 
 
 def test_studies_without_a_choice_are_listed(book):
@@ -355,7 +357,9 @@ def test_studies_are_stopped_quietly_with_all_their_children(book, tmp_path):
     assert len(children()) == 2
     for child in children():
         # Ctrl-C does not reach it, so it has no traceback to print.
-        blocked = re.search(r"SigBlk:\s(\w+)", (child / "status").read_text())
+        blocked = re.search(
+            r"SigBlk:\s(\w+)", (child / "status").read_text("utf-8")
+        )
         assert int(blocked[1], 16) & 1 << signal.SIGINT - 1
     output = end(process, signal.SIGINT)
     assert "Traceback" not in output
@@ -367,7 +371,7 @@ def test_studies_are_stopped_quietly_with_all_their_children(book, tmp_path):
 
 def test_another_python_is_refused_not_ignored(book, tmp_path):
     other = tmp_path / "python 3.12"
-    other.write_text("#!/bin/sh\necho 3.12.1\n")
+    other.write_text("#!/bin/sh\necho 3.12.1\n", "utf-8")
     other.chmod(0o755)
     code, output = make(book, "help", f"PYTHON={other}")
     assert code and "is not the Python of .venv" in output

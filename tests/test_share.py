@@ -88,7 +88,9 @@ def test_every_file_has_the_model(run, folder, images):
     ):
         np.testing.assert_array_equal(logits(model, images), expected)
     assert load_model(folder).class_names == tuple("0123456789")
-    assert (folder / "classes.txt").read_text().split() == [*"0123456789"]
+    assert (folder / "classes.txt").read_text("utf-8").split() == [
+        *"0123456789"
+    ]
     assert not (folder / "config.json").exists()  # Keras's own name
 
 
@@ -109,7 +111,7 @@ def test_a_model_in_half_precision_is_saved_in_float32(tmp_path, images):
 
 
 def test_the_card_says_what_the_record_does(run, folder):
-    card = (folder / "README.md").read_text()
+    card = (folder / "README.md").read_text("utf-8")
     record, test = run.record, run.test
     found = head(card)
     assert found["license"] == "mit"
@@ -399,7 +401,7 @@ def test_models_are_found_by_run_and_by_record(tmp_path, monkeypatch):
     run = tmp_path / "quick-seed0"
     run.mkdir()
     for variant in ("vit", "sl"):
-        (run / f"quick-{variant}-seed0.json").write_text("{}")
+        (run / f"quick-{variant}-seed0.json").write_text("{}", "utf-8")
     with pytest.raises(SystemExit, match="quick-seed0 has no weights"):
         share.find_models("quick")
     for variant in ("vit", "sl"):
@@ -412,7 +414,7 @@ def test_models_are_found_by_run_and_by_record(tmp_path, monkeypatch):
     own = tmp_path / "laptop-seed0"
     own.mkdir()
     for ending in ("json", "safetensors"):
-        (own / f"laptop-sl-seed0.{ending}").write_text("{}")
+        (own / f"laptop-sl-seed0.{ending}").write_text("{}", "utf-8")
     (one,) = share.find_models("laptop-sl-seed0")
     assert one.parent == own
     with pytest.raises(SystemExit, match=r"no run 'latpop'.*laptop-sl-seed0"):
@@ -439,5 +441,5 @@ def test_a_shared_model_is_that_of_its_record(
     classes = run.class_names if which == "own" else ["apple"]
     assert model.class_names[: len(classes)] == tuple(classes)
     assert len(model.class_names) == model.output_shape[-1]
-    card = (folder / "README.md").read_text()
+    card = (folder / "README.md").read_text("utf-8")
     assert share.ROUNDED in card and f"hf://ada/{record.stem}" in card

@@ -36,7 +36,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
 SCREENS = ROOT / "tests" / "screens"
-CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text())
+CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text("utf-8"))
 #: axe-core 4.14.1 from npm, unchanged.
 AXE = ROOT / "tests" / "axe.min.js"
 
@@ -506,7 +506,7 @@ def test_no_button_is_dead(site):
 
 def test_host_finds_what_it_asks_for(site):
     assert (site / ".nojekyll").exists()
-    assert (site / "robots.txt").read_text().startswith("User-agent: *")
+    assert (site / "robots.txt").read_text("utf-8").startswith("User-agent: *")
     assert (site / "sitemap.xml").exists() == tool.is_set()
     links = read(site / "404.html").select("main a")
     page = site / "404.html"
@@ -520,7 +520,7 @@ def test_footer_names_both_licences(site):
 
 
 def test_footer_has_the_years_of_the_licence(site):
-    licence = (ROOT / "LICENSE").read_text()
+    licence = (ROOT / "LICENSE").read_text("utf-8")
     year, holder = re.search(r"Copyright \(c\) (\S+) (.+)", licence).groups()
     footer = read(site / FIRST).select_one(".bd-footer-content").get_text()
     assert f"© Copyright {year}." in " ".join(footer.split())
@@ -716,7 +716,8 @@ def test_book_on_one_page_lies_where_its_links_start(tmp_path):
     (tmp_path / "book").mkdir()
     (tmp_path / "book" / "index.html").write_text(
         "<nav id='pst-primary-sidebar'></nav>"
-        "<a href='book/index.html#id3'>2021</a> <a href='#chapters'>1</a>"
+        "<a href='book/index.html#id3'>2021</a> <a href='#chapters'>1</a>",
+        "utf-8",
     )
     pages.unite(tmp_path, "book/index.html")
     assert not (tmp_path / "book" / "index.html").exists()

@@ -18,12 +18,12 @@ def folder(tmp_path_factory):
 
 
 def test_head_of_the_card(folder):
-    text = (folder / "README.md").read_text()
+    text = (folder / "README.md").read_text("utf-8")
     head = yaml.safe_load(text.split("---\n")[1])
     assert head["sdk"] == "static" and head["app_file"] == "index.html"
     assert len(head["short_description"]) <= 60  # the Hub refuses more
     path = folder / "live" / "models" / "models.json"
-    listed = json.loads(path.read_text())
+    listed = json.loads(path.read_text("utf-8"))
     recipe = listed["recipe"]
     assert head["models"] == [f"ada/{recipe}-{x}-seed0" for x in ("vit", "sl")]
     for model in listed["models"]:

@@ -336,20 +336,20 @@ def test_unfinished_record_replaces_no_finished_one(record, tmp_path):
     path = write_record(begun, tmp_path)
     write_record(begun, tmp_path)
     write_record(record, tmp_path)
-    whole = path.read_text()
+    whole = path.read_text("utf-8")
     with pytest.raises(FileExistsError, match="of a finished run"):
         write_record(begun, tmp_path)
-    assert path.read_text() == whole
+    assert path.read_text("utf-8") == whole
 
 
 @pytest.mark.parametrize("key", ["recipe_hash", "data_md5", "parameters"])
 def test_a_record_of_another_run_is_not_replaced(record, tmp_path, key):
     path = write_record(record, tmp_path)
     write_record(record, tmp_path)  # the same run again
-    whole = path.read_text()
+    whole = path.read_text("utf-8")
     with pytest.raises(FileExistsError, match=f"its {key} is .* another name"):
         write_record(record | {key: "other"}, tmp_path)
-    assert path.read_text() == whole
+    assert path.read_text("utf-8") == whole
 
 
 def test_the_commit_is_that_of_the_start(monkeypatch):
@@ -386,7 +386,7 @@ def test_commit_is_dirty_by_code_not_by_records(tmp_path, monkeypatch):
     record = tmp_path / "book" / "results" / "some.json"
     for path in (code, record):
         path.parent.mkdir(parents=True)
-        path.write_text("1")
+        path.write_text("1", "utf-8")
     monkeypatch.setattr(records, "__file__", str(code))
     assert records.commit() is None
     git("init", "-q")
@@ -394,9 +394,9 @@ def test_commit_is_dirty_by_code_not_by_records(tmp_path, monkeypatch):
     git("commit", "-qm", "some")
     clean = records.commit()
     assert re.fullmatch("[0-9a-f]{40}", clean)
-    record.write_text("2")
+    record.write_text("2", "utf-8")
     assert records.commit() == clean
-    code.write_text("2")
+    code.write_text("2", "utf-8")
     assert records.commit() == clean + "-dirty"
 
 
@@ -436,7 +436,9 @@ def test_pages_read_records(record, tmp_path, monkeypatch):
         pages.load("quick-vit-seed7")
 
 
-SCHEMA = json.loads((pages.FOLDER.parent / "record.schema.json").read_text())
+SCHEMA = json.loads(
+    (pages.FOLDER.parent / "record.schema.json").read_text("utf-8")
+)
 validator = jsonschema.Draft202012Validator(SCHEMA)
 BOOK = read_records()
 
@@ -514,12 +516,14 @@ def test_a_study_that_is_not_complete_is_not_read(tmp_path, monkeypatch):
     path = records.results_folder() / "laptop-sl-seed0.json"
     for folder in ("studies", "incoming"):
         (tmp_path / folder).mkdir()
-    (tmp_path / "incoming" / path.name).write_text(path.read_text())
+    (tmp_path / "incoming" / path.name).write_text(
+        path.read_text("utf-8"), "utf-8"
+    )
     assert pages.of_recipe("laptop") == []
     with pytest.raises(ValueError, match="no record laptop-sl-seed0"):
         pages.find("laptop-sl-seed0")
     assert not read_records(tmp_path)
     kept = tmp_path / "studies" / path.name
-    kept.write_text(path.read_text())
+    kept.write_text(path.read_text("utf-8"), "utf-8")
     assert [found for found, _ in pages.of_recipe("laptop")] == [kept]
     assert set(read_records(tmp_path)) == {"laptop-sl-seed0"}

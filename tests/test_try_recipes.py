@@ -37,7 +37,7 @@ def test_mistyped_trial_is_an_error(text):
 
 def test_the_books_commands_are_those_of_its_trials():
     """A trial typed from the page has the hash of the record it repeats."""
-    page = (BOOK / "reproduce.md").read_text()
+    page = (BOOK / "reproduce.md").read_text("utf-8")
     found = set()
     for block in re.findall(r"^```\n(.*?)^```", page, re.M | re.S):
         for line in block.replace("\\\n", " ").split("KERAS_BACKEND="):
@@ -51,7 +51,7 @@ def test_the_books_commands_are_those_of_its_trials():
                 for model in models:
                     name = f"{recipe.name}-{model}-seed0"
                     path = BOOK / "results" / "trials" / f"{name}.json"
-                    record = json.loads(path.read_text())
+                    record = json.loads(path.read_text("utf-8"))
                     assert record["recipe_hash"] == recipe.hash, name
                     found.add(name)
     # The CNN's other rates are told in words, vit-pytorch's have a tool.
@@ -68,7 +68,9 @@ def test_trial_leaves_a_record_and_is_not_run_again(tmp_path, monkeypatch):
     assert record["tested_on"] == "held out"
     assert record["test_images"] == 100
     path = tmp_path / "quick-short-sl-seed0.json"
-    assert json.loads(path.read_text()) == json.loads(json.dumps(record))
+    assert json.loads(path.read_text("utf-8")) == json.loads(
+        json.dumps(record)
+    )
     assert f"{record['test']['top1']:.2%}" in try_recipes.row(record)
     assert not list((tmp_path / ".checkpoints").iterdir())
     runs = []
@@ -78,7 +80,7 @@ def test_trial_leaves_a_record_and_is_not_run_again(tmp_path, monkeypatch):
     other = dataclasses.replace(recipe, batch_size=32)
     with pytest.raises(SystemExit, match=r"quick-short-sl.* another recipe"):
         try_recipes.run_trial(other, "sl", 0, tmp_path)
-    assert not runs and json.loads(path.read_text())["finished"]
+    assert not runs and json.loads(path.read_text("utf-8"))["finished"]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import yaml
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / ".github" / "workflows"
 WORKFLOWS = {
-    path.stem: yaml.safe_load(path.read_text())
+    path.stem: yaml.safe_load(path.read_text("utf-8"))
     for path in sorted(FOLDER.glob("*.yml"))
 }
 JOBS = {
@@ -24,7 +24,7 @@ JOBS = {
 SCRIPTS = [
     path
     for path in sorted((ROOT / ".ci").iterdir())
-    if path.read_text().startswith("#!")
+    if path.read_text("utf-8").startswith("#!")
 ]
 #: What needs GitHub, PyPI or Colab's image; each has a test of its own, or
 #: is one command of theirs.
@@ -59,7 +59,7 @@ def steps(name: str) -> list[str]:
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yml")), ids=str)
 def test_actions_are_pinned_by_hash(path):
-    uses = re.findall(r"uses: (.*)", path.read_text())
+    uses = re.findall(r"uses: (.*)", path.read_text("utf-8"))
     assert uses
     for use in uses:
         assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", use)
@@ -88,7 +88,9 @@ def test_a_job_may_do_little_and_ends(name):
 
 @each_job
 def test_every_command_is_a_script_of_the_repository(name):
-    targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.M)
+    targets = re.findall(
+        r"^([\w-]+):", (ROOT / "Makefile").read_text("utf-8"), re.M
+    )
     for command in steps(name):
         if command in OUTSIDE:
             continue
@@ -101,7 +103,7 @@ def test_every_command_is_a_script_of_the_repository(name):
 
 def test_ci_leaves_out_no_slow_test():
     commands = [command for name in JOBS for command in steps(name)]
-    commands += (ROOT / ".ci" / "run").read_text().splitlines()
+    commands += (ROOT / ".ci" / "run").read_text("utf-8").splitlines()
     tests = [c for c in commands if re.match(r"make test\b(?!-)", c)]
     assert len(tests) == 3  # a push, a release, .ci/run
     assert all("SLOW=1" in command for command in tests)
@@ -124,7 +126,7 @@ def test_deployment_is_refused_until_the_address_is_set(tmp_path):
     shutil.copy(ROOT / ".ci" / "published", tmp_path / ".ci")
     for owner, code in (("OWNER", 1), ("ada", 0)):
         text = f"repository:\n  url: https://github.com/{owner}/book\n"
-        (tmp_path / "_config.yml").write_text(text)
+        (tmp_path / "_config.yml").write_text(text, "utf-8")
         done = subprocess.run(
             [tmp_path / ".ci" / "published"], capture_output=True, text=True
         )
@@ -149,7 +151,7 @@ def test_drift_opens_one_issue(tmp_path, open_issue, command):
     """A second week's report is a comment on the first's."""
     stub = tmp_path / "bin" / "gh"
     stub.parent.mkdir()
-    stub.write_text(GH)
+    stub.write_text(GH, "utf-8")
     stub.chmod(0o755)
     environment = {
         **os.environ,
@@ -160,7 +162,7 @@ def test_drift_opens_one_issue(tmp_path, open_issue, command):
         "RUN_URL": "https://example.org/run",
     }
     subprocess.run([ROOT / ".ci" / "open-issues"], env=environment, check=True)
-    log = (tmp_path / "log").read_text()
+    log = (tmp_path / "log").read_text("utf-8")
     assert "run download 9 --pattern drift-*" in log
     assert "with the pre releases" in log
     assert command in log
@@ -175,7 +177,7 @@ def test_preview_is_linked_on_the_runs_page(tmp_path):
         "ARTIFACT_URL": "https://example.org/site",
     }
     subprocess.run([ROOT / ".ci" / "preview"], env=environment, check=True)
-    assert "(https://example.org/site)" in summary.read_text()
+    assert "(https://example.org/site)" in summary.read_text("utf-8")
 
 
 def tool(name: str) -> str:
@@ -204,7 +206,7 @@ def test_hooks_pass():
 @pytest.mark.parametrize("name", ["drift", "number", "unclear"])
 def test_issue_forms_are_forms(name):
     path = ROOT / ".github" / "ISSUE_TEMPLATE" / f"{name}.yml"
-    form = yaml.safe_load(path.read_text())
+    form = yaml.safe_load(path.read_text("utf-8"))
     assert {"name", "description", "body"} <= set(form)
     kinds = {"dropdown", "input", "markdown", "textarea"}
     fields = [entry for entry in form["body"] if entry["type"] != "markdown"]

@@ -53,7 +53,7 @@ def earlier(path: Path, new: dict, found: list[Contender]) -> dict | None:
     """
     if not path.exists():
         return None
-    old = json.loads(path.read_text())
+    old = json.loads(path.read_text("utf-8"))
     reasons = bench_record.differs(old, new)
     if not reasons:
         return old
@@ -71,7 +71,7 @@ def free_bytes() -> int:
     """Memory that can be had without swapping."""
     path = Path("/proc/meminfo")
     if path.exists():
-        found = re.search(r"MemAvailable:\s+(\d+) kB", path.read_text())
+        found = re.search(r"MemAvailable:\s+(\d+) kB", path.read_text("utf-8"))
         if found:
             return 1024 * int(found[1])
     if sys.platform == "win32":  # which has no sysconf: one at a time

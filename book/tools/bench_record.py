@@ -163,7 +163,7 @@ def merge(old: dict, new: dict) -> dict:
 def read(folder: Path = FOLDER) -> dict[Path, dict]:
     """The records in a folder, those of CPUs first."""
     found = {
-        path: json.loads(path.read_text())
+        path: json.loads(path.read_text("utf-8"))
         for path in sorted(folder.glob("*.json"))
     }
     return dict(sorted(found.items(), key=lambda item: not item[1]["on_cpu"]))

@@ -203,7 +203,7 @@ def peak_bytes() -> int:
     status = Path("/proc/self/status")
     if on_cpu() and status.exists():
         # What getrusage says counts the parent before exec, too.
-        (most,) = re.findall(r"VmHWM:\s+(\d+)", status.read_text())
+        (most,) = re.findall(r"VmHWM:\s+(\d+)", status.read_text("utf-8"))
         return 1024 * int(most)
     if on_cpu():
         if sys.platform == "win32":

@@ -171,7 +171,7 @@ def execute(source: Path, target: Path, parameters: dict, voice) -> None:
             ).execute(stderr=log)
 
     papermill_engines.register("book", Engine)
-    log = (target.parent / "kernel.log").open("w")
+    log = (target.parent / "kernel.log").open("w", encoding="utf-8")
     try:
         papermill.execute_notebook(
             source,
@@ -226,7 +226,7 @@ def check_record(path: Path) -> tuple[str, str, int]:
     """The run of a record; refuse one that the book cannot hold."""
     from vitsd_helpers.training.recipes import get_recipe
 
-    record = json.loads(path.read_text())
+    record = json.loads(path.read_text("utf-8"))
     recipe, commit = record["recipe"]["name"], record["commit"] or "none"
     check_place(recipe, record["variant"], record["seed"])
     problems = {
@@ -305,13 +305,13 @@ def beside(path: Path) -> Path:
 def list_page(page: Path) -> None:
     """Put a page into the contents, after the other executed copies."""
     line = f"      - file: {page.relative_to(ROOT).with_suffix('').as_posix()}"
-    lines = CONTENTS.read_text().splitlines()
+    lines = CONTENTS.read_text("utf-8").splitlines()
     if line in lines:
         return
     others = ("book/runs/", "book/speed")
     last = max(n for n, x in enumerate(lines) if any(o in x for o in others))
     lines.insert(last + 1, line)
-    beside(CONTENTS).write_text("\n".join(lines) + "\n")
+    beside(CONTENTS).write_text("\n".join(lines) + "\n", "utf-8")
     beside(CONTENTS).replace(CONTENTS)
     print(CONTENTS.name)
 

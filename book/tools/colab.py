@@ -147,7 +147,7 @@ def environment(published: Path, startup: Path, home: Path) -> dict[str, str]:
         home: folder for IPython's files.
     """
     startup.mkdir(exist_ok=True)
-    (startup / "sitecustomize.py").write_text(STARTUP)
+    (startup / "sitecustomize.py").write_text(STARTUP, "utf-8")
     kept = {k: v for k, v in os.environ.items() if k != "VIRTUAL_ENV"}
     return {
         **kept,

@@ -373,7 +373,7 @@ def make_environment(pre: bool, given: list[str]) -> Path:
     if given:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "given.txt"
-            path.write_text("\n".join(given) + "\n")
+            path.write_text("\n".join(given) + "\n", "utf-8")
             pins = ["-r", "requirements.txt", "--override", path]
             uv(*install, *pins)
     else:
@@ -425,7 +425,9 @@ def upgrade(pre: bool, given: list[str]) -> int:
     if not (folder / "run.json").exists():  # pytest was killed, or died
         finish(folder, {"pytest": f"it ended with the code {code}"})
     run = json.loads((folder / "run.json").read_text("utf-8"))
-    (folder / "run.json").write_text(json.dumps({**run, "book": failed}))
+    (folder / "run.json").write_text(
+        json.dumps({**run, "book": failed}), "utf-8"
+    )
     print(f"What moved: {render(folder)}")
     return code or done.returncode
 

@@ -196,7 +196,7 @@ def folder(study: str) -> Path:
 def done(study: str, run: tuple[str, str, int]) -> bool:
     """Whether a run has the record of its end."""
     path = folder(study) / f"{record_name(*run)}.json"
-    return path.exists() and json.loads(path.read_text())["finished"]
+    return path.exists() and json.loads(path.read_text("utf-8"))["finished"]
 
 
 def one(study: str, run: tuple[str, str, int]) -> None:

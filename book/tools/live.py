@@ -129,10 +129,10 @@ def write_models(folder: Path) -> dict:
         )
     classes = [name.replace("_", " ") for name in read_labels()[1]]
     listed = {"recipe": recipe, "models": models, "classes": classes}
-    (folder / "models.json").write_text(json.dumps(listed) + "\n")
+    (folder / "models.json").write_text(json.dumps(listed) + "\n", "utf-8")
     answers = [answer(path, FIRST) for path in files.values()]
     first = {"picture": FIRST, "answers": answers}
-    (folder / "first.json").write_text(json.dumps(first) + "\n")
+    (folder / "first.json").write_text(json.dumps(first) + "\n", "utf-8")
     return listed
 
 

@@ -57,7 +57,7 @@ def main() -> None:
     print("Chapter 14, on virtual devices ...", flush=True)
     entries = measure() | {"versions": versions()}
     lines = [f" {json.dumps(k)}: {json.dumps(v)}" for k, v in entries.items()]
-    RECORD.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+    RECORD.write_text("{\n" + ",\n".join(lines) + "\n}\n", "utf-8")
     print(f"written: {RECORD.relative_to(ROOT)}")
 
 

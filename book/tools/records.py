@@ -47,13 +47,13 @@ def find(name: str) -> Path:
 
 def load(name: str) -> dict:
     """A record by its file name without the ending."""
-    return json.loads(find(name).read_text())
+    return json.loads(find(name).read_text("utf-8"))
 
 
 def of_recipe(recipe: str) -> list[tuple[Path, dict]]:
     """All finished records of a recipe, by model and seed."""
     found = [
-        (path, json.loads(path.read_text()))
+        (path, json.loads(path.read_text("utf-8")))
         for path in admitted(f"{recipe}-*.json")
     ]
     others = ("pretrained", "vit-pytorch")

@@ -33,7 +33,7 @@ def git(*arguments: str) -> str:
         RuntimeError: if it refuses, with its reason.
     """
     done = subprocess.run(
-        ["git", "-C", ROOT, *arguments], capture_output=True, text=True
+        ["git", "-C", ROOT, *arguments], capture_output=True, encoding="utf-8"
     )
     if done.returncode:
         said = (done.stderr or done.stdout).strip()

@@ -69,7 +69,7 @@ def write(weights: Path, record: Path, hub: str, licence: str) -> Path:
     from vitsd_helpers.training.export import FORMATS
     from vitsd_helpers.training.weights import load_model, save_model
 
-    model, text = load_model(weights), json.loads(record.read_text())
+    model, text = load_model(weights), json.loads(record.read_text("utf-8"))
     names = getattr(model, "class_names", None)
     if names is None:  # weights older than their names
         names = read_labels()[1] if text["data"] == "cifar100" else None

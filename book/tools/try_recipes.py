@@ -67,7 +67,7 @@ def run_trial(recipe: Recipe, variant: str, seed: int, folder: Path) -> dict:
     name = record_name(recipe.name, variant, seed)
     path, work = folder / f"{name}.json", folder / ".checkpoints" / name
     if path.exists():
-        record = json.loads(path.read_text())
+        record = json.loads(path.read_text("utf-8"))
         if record["recipe_hash"] != recipe.hash:
             sys.exit(f"{path} is of another recipe: give another name.")
         if record["finished"]:

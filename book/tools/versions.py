@@ -23,7 +23,7 @@ PACKAGES = ("keras", "tensorflow", "numpy", "matplotlib")
 
 def rows() -> list[tuple[str, ...]]:
     """The table, its header first."""
-    project = tomllib.loads(FILES[0].read_text())["project"]
+    project = tomllib.loads(FILES[0].read_text("utf-8"))["project"]
     wanted = by_name(
         *project["dependencies"],
         *project["optional-dependencies"]["tensorflow"],
@@ -32,7 +32,7 @@ def rows() -> list[tuple[str, ...]]:
     tried = [by_name(*runtime.packages) for runtime in RUNTIMES.values()]
     head = ("", "asked for", "pinned", *(f"Colab {x}" for x in RUNTIMES))
     pythons = [runtime.python for runtime in RUNTIMES.values()]
-    ours = PYTHON.read_text().strip().removeprefix("python-")
+    ours = PYTHON.read_text("utf-8").strip().removeprefix("python-")
     found = [head, ("Python", project["requires-python"], ours, *pythons)]
     for package in PACKAGES:
         pin = " or ".join(pins[package])

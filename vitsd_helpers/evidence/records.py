@@ -141,7 +141,7 @@ def write_record(
     )
     folder = Path(folder)
     path = folder / f"{name}.json"
-    old = json.loads(path.read_text()) if path.exists() else {}
+    old = json.loads(path.read_text("utf-8")) if path.exists() else {}
     if old.get("finished") and not record["finished"]:
         raise FileExistsError(
             f"{path} is of a finished run, and this one is not: finish it "
@@ -222,7 +222,7 @@ def read_records(
     """
     folder = Path(folder or results_folder())
     return {
-        path.stem: json.loads(path.read_text())
+        path.stem: json.loads(path.read_text("utf-8"))
         for path in sorted(folder.rglob("*.json"))
         if path.relative_to(folder).parts[0] not in APART
     }
@@ -265,7 +265,7 @@ def device_name() -> str:
     cores = f"{os.cpu_count()} cores"
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
+        for line in cpuinfo.read_text("utf-8").splitlines():
             if line.startswith("model name"):
                 return f"{line.split(':', 1)[1].strip()}, {cores}"
     return f"{platform.processor() or platform.machine()}, {cores}"
@@ -299,7 +299,10 @@ def commit() -> str | None:
     try:
         where, changed = (
             subprocess.run(
-                [*git, *command], capture_output=True, text=True, check=True
+                [*git, *command],
+                capture_output=True,
+                encoding="utf-8",  # git's own, on Windows too
+                check=True,
             ).stdout.strip()
             for command in (
                 ("rev-parse", "--show-toplevel", "HEAD"),

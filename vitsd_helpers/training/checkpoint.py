@@ -73,7 +73,9 @@ class Checkpoints:
         path = self.folder / "key.json"
         key = json.loads(json.dumps(key))
         if path.exists() and self._paths():
-            differences = list(differing(json.loads(path.read_text()), key))
+            differences = list(
+                differing(json.loads(path.read_text("utf-8")), key)
+            )
             if differences:
                 listing = "\n  ".join(differences)
                 raise ValueError(

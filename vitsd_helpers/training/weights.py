@@ -297,7 +297,7 @@ def _load_folder(path: Path) -> keras.Model:
     description = path / DESCRIPTION
     if not description.is_file():
         raise ValueError(f"{path} is no saved model: it has no {DESCRIPTION}.")
-    what = json.loads(description.read_text())
+    what = json.loads(description.read_text("utf-8"))
     if what["kind"] == "vit":
         with computing_in("float32"):
             model = build_vit(config_of(what["config"]), what["name"])
