@@ -33,7 +33,7 @@ def test_first_chapter_runs_as_in_colab(tmp_path):
         [sys.executable, "-m", "venv", "--without-pip", str(bare)],
         check=True,
     )
-    python = str(bare / "bin" / "python")
+    python = str(bare / colab.BIN / "python")
     variables |= {
         "PYTHONPATH": os.pathsep.join([str(startup), str(target), packages]),
         "PIP_TARGET": str(target),
@@ -73,17 +73,48 @@ def test_what_moves_colabs_packages_is_a_failure(monkeypatch, capsys):
     assert "numpy==2.1" in capsys.readouterr().out
 
 
-def test_an_environment_forgets_the_helper_package(monkeypatch, tmp_path):
-    (tmp_path / "2026.08").mkdir()
-    (tmp_path / "2026.08" / "ready").touch()
-    commands = []
+@pytest.fixture
+def commands(monkeypatch, tmp_path) -> list:
+    """What making an environment would run, in an empty place."""
+    found: list = []
     monkeypatch.setattr(colab, "ENVIRONMENTS", tmp_path)
-    monkeypatch.setattr(
-        colab.subprocess, "run", lambda words, **_: commands.append(words)
-    )
+
+    def run(words, **_):
+        found.append(words)
+        if "venv" in words:
+            Path(words[-1]).mkdir()
+
+    monkeypatch.setattr(colab.subprocess, "run", run)
+    return found
+
+
+def test_an_environment_forgets_the_helper_package(commands):
+    colab.make_environment("2026.08")
+    commands.clear()
     colab.make_environment("2026.08")
     (command,) = commands
     assert "uninstall" in command and command[-1] == "vitsd-helpers"
+
+
+def test_other_versions_are_another_environment(commands, monkeypatch):
+    colab.make_environment("2026.08")
+    commands.clear()
+    newer = colab.Runtime("3.13", ("keras==3.14.0",))
+    monkeypatch.setitem(colab.RUNTIMES, "2026.08", newer)
+    for _ in range(2):
+        colab.make_environment("2026.08")
+    installs = [words for words in commands if "install" in words]
+    assert [words[-1] for words in installs] == ["keras==3.14.0"]
+
+
+def test_the_newest_python_of_a_version_is_taken(monkeypatch, tmp_path):
+    monkeypatch.setenv("PYENV_ROOT", str(tmp_path))
+    assert colab.find_python("3.13") == "3.13"
+    for version in ("3.13.9", "3.13.10"):
+        python = tmp_path / "versions" / version / "bin" / "python"
+        python.parent.mkdir(parents=True)
+        python.touch()
+    assert colab.find_python("3.13") == str(python)
 
 
 @pytest.mark.heavy

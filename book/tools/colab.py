@@ -13,6 +13,7 @@ versions of a runtime is made in `_build/colab`.
 import argparse
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -45,6 +46,8 @@ from nbclient import NotebookClient
 notebook = nbformat.read(sys.argv[1], as_version=4)
 NotebookClient(notebook, kernel_name="python3", timeout=1800).execute()
 """
+#: Where an environment has its programs.
+BIN = "Scripts" if os.name == "nt" else "bin"
 X86_LINUX = (platform.system(), platform.machine()) == ("Linux", "x86_64")
 TENSORFLOW = "tensorflow-cpu" if X86_LINUX else "tensorflow"
 
@@ -88,12 +91,18 @@ RUNTIMES = {
 def find_python(version: str) -> str:
     """A Python of pyenv, or the version, for uv to find or to download."""
     root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
-    found = sorted(root.glob(f"versions/{version}.*/bin/python"))
-    return str(found[-1]) if found else version
+    found = root.glob(f"versions/{version}.*/bin/python")
+
+    def numbers(path: Path) -> list[int]:
+        return [int(n) for n in re.findall(r"\d+", path.parts[-3])]
+
+    return str(max(found, key=numbers, default=version))
 
 
 def make_environment(name: str) -> Path:
-    """An environment with a runtime's versions, made once; its Python.
+    """An environment with a runtime's versions; its Python.
+
+    Made once, and anew when the versions in `RUNTIMES` changed.
 
     As in a new runtime, the helper package is not there: pip would keep that
     of an earlier run, of whatever commit.
@@ -104,9 +113,10 @@ def make_environment(name: str) -> Path:
     """
     runtime = RUNTIMES[name]
     folder = ENVIRONMENTS / name
-    python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
+    python = folder / BIN / "python"
     ready = folder / "ready"
-    if not ready.exists():
+    wanted = "\n".join((runtime.python, *runtime.packages)) + "\n"
+    if not ready.exists() or ready.read_text("utf-8") != wanted:
         uv = [sys.executable, "-m", "uv"]
         shutil.rmtree(folder, ignore_errors=True)
         chosen = ["--python", find_python(runtime.python)]
@@ -114,7 +124,7 @@ def make_environment(name: str) -> Path:
         subprocess.run(make, check=True)
         install = ["pip", "install", "-q", "--python", str(python)]
         subprocess.run([*uv, *install, *runtime.packages], check=True)
-        ready.touch()
+        ready.write_text(wanted, "utf-8")
     remove = ["uninstall", "-qq", "-y", "vitsd-helpers"]
     subprocess.run([python, "-m", "pip", *remove], check=True)
     return python
