@@ -1,14 +1,17 @@
 """Checkpoints: whole or absent, two kept, damage found."""
 
+import contextlib
 import errno
 import os
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from vitsd_helpers.evidence import files
 from vitsd_helpers.training.checkpoint import Checkpoints
 
 
@@ -113,6 +116,32 @@ def test_two_processes_write_one_file_whole(tmp_path):
     assert [writer.wait() for writer in writers] == [0, 0]
     assert path.read_text("utf-8") in ("a" * 9999, "b" * 9999)
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(("refusals", "whole"), [(2, "new"), (3, "old")])
+def test_a_file_that_another_holds_open_is_tried_again(
+    tmp_path, monkeypatch, refusals, whole
+):
+    """As on Windows, where renaming onto it is refused."""
+    path, rename, times = tmp_path / "file", Path.replace, []
+
+    def replace(self, target):
+        times.append(target)
+        if len(times) <= refusals:
+            raise PermissionError(errno.EACCES, "Access is denied")
+        return rename(self, target)
+
+    files.write_whole(path, "old")
+    monkeypatch.setattr(files, "PAUSES", (0, 0))
+    monkeypatch.setattr(Path, "replace", replace)
+    with (
+        contextlib.nullcontext()
+        if whole == "new"
+        else pytest.raises(PermissionError)
+    ):
+        files.write_whole(path, "new")
+    assert path.read_text("utf-8") == whole
+    assert list(tmp_path.iterdir()) == [path] and len(times) == 3
 
 
 def test_unwritable_folder(tmp_path):

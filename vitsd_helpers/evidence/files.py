@@ -2,7 +2,12 @@
 
 import os
 import shutil
+import time
 from pathlib import Path
+
+#: Seconds between tries to rename: Windows refuses it while another process
+#: has the old file open.
+PAUSES = (0.01, 0.05, 0.2, 1.0) if os.name == "nt" else ()
 
 
 def write_whole(path: str | os.PathLike, content: bytes | str) -> Path:
@@ -16,7 +21,8 @@ def write_whole(path: str | os.PathLike, content: bytes | str) -> Path:
         The path.
 
     Raises:
-        OSError: if the disk is full or fails; what was at `path` stays.
+        OSError: if the disk is full or fails, or on Windows another process
+            keeps the old file open; what was at `path` stays.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -29,10 +35,15 @@ def write_whole(path: str | os.PathLike, content: bytes | str) -> Path:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        for pause in PAUSES:
+            try:
+                return aside.replace(path)
+            except PermissionError:
+                time.sleep(pause)
+        return aside.replace(path)
     except OSError:
         aside.unlink(missing_ok=True)
         raise
-    return aside.replace(path)
 
 
 def replace_folder(new: Path, old: Path) -> Path:
