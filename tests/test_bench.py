@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import re
 import subprocess
 import sys
@@ -33,6 +34,9 @@ SCHEMA = json.loads((ROOT / "book" / "bench.schema.json").read_text("utf-8"))
 validator = jsonschema.Draft202012Validator(SCHEMA)
 on_tensorflow = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="needs TensorFlow"
+)
+not_on_windows = pytest.mark.skipif(
+    os.name == "nt", reason="the benchmark is for Linux and macOS"
 )
 
 
@@ -526,6 +530,7 @@ def test_a_stop_keeps_the_sections_that_were_done(tmp_path, monkeypatch):
         assert int(day) == expected
 
 
+@not_on_windows
 def test_what_is_missing_comes_with_the_remedy(tmp_path):
     """An interpreter that has nothing."""
     bare = tmp_path / "python"
@@ -555,6 +560,7 @@ def test_the_cpu_is_not_measured_beside_a_gpu(monkeypatch):
     assert remedies["vit-pytorch"].startswith("pip install --no-deps")
 
 
+@not_on_windows
 def test_a_contender_that_dies_does_not_stop_the_others(tmp_path):
     dying = tmp_path / "python"
     dying.write_text("#!/bin/sh\necho Boom >&2\nexit 3\n", "utf-8")
@@ -577,6 +583,7 @@ def test_a_contender_that_dies_does_not_stop_the_others(tmp_path):
 
 @pytest.mark.slow
 @on_tensorflow
+@not_on_windows
 def test_quick_run_leaves_a_valid_record(tmp_path):
     command = [sys.executable, ROOT / "book" / "tools" / "bench.py"]
     command += ["--quick", "--only", "^(vit|sl)-train-tensorflow-graph$"]

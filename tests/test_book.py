@@ -321,7 +321,7 @@ def test_contents_are_all_the_pages():
         assert any(p.exists() for p in found), name
     pages = {p for p in PAGES if p.name != "README.md"}
     for path in [*NOTEBOOKS, *RUNS, *pages]:
-        assert str(path.relative_to(ROOT).with_suffix("")) in listed
+        assert path.relative_to(ROOT).with_suffix("").as_posix() in listed
 
 
 def test_citation_has_the_address():

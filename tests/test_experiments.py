@@ -27,6 +27,9 @@ from vitsd_helpers.training.recipes import (
 )
 
 ROOT = Path(__file__).parents[1]
+in_bash = pytest.mark.skipif(
+    os.name == "nt", reason="a cluster's; on Windows `bash` may be WSL's"
+)
 
 
 def test_every_run_can_be_run():
@@ -329,6 +332,7 @@ def shell(script: str, **variables: str) -> str:
     ).stdout
 
 
+@in_bash
 def test_the_chapters_slurm_array_is_the_list():
     script = block("bash", "#SBATCH --array")
     count = len(experiments.chosen(["factorial"]))
@@ -344,6 +348,7 @@ def test_the_chapters_slurm_array_is_the_list():
     assert shell(script, **place) == f"{words} has a record\n"
 
 
+@in_bash
 def test_the_chapters_indexed_job_is_the_list():
     job = yaml.safe_load(block("yaml", "kind: Job"))
     spec = job["spec"]

@@ -130,7 +130,7 @@ def test_source_archive_makes_the_same_wheel(built):
 @pytest.mark.heavy
 def test_bare_environment_trains(built, tmp_path):
     """Nothing but the wheel and a backend; far from the repository."""
-    python = tmp_path / "bare" / "bin" / "python"
+    python = tmp_path / "bare" / colab.BIN / "python"
     uv = [sys.executable, "-m", "uv"]
     make = ["venv", "-q", "--python", sys.executable, tmp_path / "bare"]
     subprocess.run([*uv, *make], check=True)

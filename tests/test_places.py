@@ -11,7 +11,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from colab import find_python
+from colab import BIN, find_python
 from test_safety import OUTER
 
 ROOT = Path(__file__).parents[1]
@@ -58,6 +58,7 @@ def test_every_place_says_how_outputs_were_made():
     assert " ".join(f"{k}={v}" for k, v in STORED.items()) in start
 
 
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
 def test_container_calls_what_is_there():
     script = ROOT / CONTAINER["onCreateCommand"]
     assert os.access(script, os.X_OK)
@@ -78,7 +79,7 @@ def test_binder_builds_and_its_chapters_run(clone, tmp_path):
     """As repo2docker does: requirements, postBuild, then all through start."""
     home = tmp_path / "environment"
     subprocess.run([python(VERSION), "-m", "venv", home], check=True)
-    path = f"{home / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    path = f"{home / BIN}{os.pathsep}{os.environ['PATH']}"
     given = environment(PATH=path)
     listed = ["-r", ".binder/requirements.txt"]
     for command in (

@@ -50,6 +50,9 @@ EXECUTED = (
 )
 
 each_job = pytest.mark.parametrize("name", JOBS)
+in_bash = pytest.mark.skipif(
+    os.name == "nt", reason="Windows starts no script by its first line"
+)
 
 
 def steps(name: str) -> list[str]:
@@ -121,6 +124,7 @@ def test_pages_are_deployed_only_after_tests_and_from_main():
     assert steps("test/deploy") == [".ci/published"]
 
 
+@in_bash
 def test_deployment_is_refused_until_the_address_is_set(tmp_path):
     (tmp_path / ".ci").mkdir()
     shutil.copy(ROOT / ".ci" / "published", tmp_path / ".ci")
@@ -143,6 +147,7 @@ esac
 """
 
 
+@in_bash
 @pytest.mark.parametrize(
     ("open_issue", "command"),
     [("", "issue create"), ("7", "issue comment 7")],
@@ -169,6 +174,7 @@ def test_drift_opens_one_issue(tmp_path, open_issue, command):
     assert ("issue create" in log) != ("issue comment" in log)
 
 
+@in_bash
 def test_preview_is_linked_on_the_runs_page(tmp_path):
     summary = tmp_path / "summary"
     environment = {
