@@ -138,11 +138,14 @@ def test_deployment_is_refused_until_the_address_is_set(tmp_path):
         assert ("make badges" in done.stderr) == bool(code)
 
 
-GH = """#!/bin/sh
+GH = """#!/usr/bin/env bash
 echo "$@" >>"$GH_LOG"
 case "$1 $2" in
   "issue list") printf %s "$GH_FOUND" ;;
-  "run download") cd "$7"; mkdir drift-pre; echo moved >drift-pre/summary.md ;;
+  "run download")
+    test -n "$GH_REPORT" || exit 1
+    cd "$7"; mkdir drift-pre; echo "$GH_REPORT" >drift-pre/summary.md ;;
+  "issue create" | "issue comment") cat "${@: -1}" >>"$GH_LOG" ;;
 esac
 """
 
@@ -154,6 +157,23 @@ esac
 )
 def test_drift_opens_one_issue(tmp_path, open_issue, command):
     """A second week's report is a comment on the first's."""
+    log = open_issues(tmp_path, open_issue, "moved")
+    assert "run download 9 --pattern drift-*" in log
+    assert "with the pre releases" in log
+    assert command in log and "\nmoved\n" in log
+    assert ("issue create" in log) != ("issue comment" in log)
+
+
+@in_bash
+def test_a_run_that_failed_before_its_report_is_an_issue(tmp_path):
+    log = open_issues(tmp_path, "", "")
+    assert "issue create --title The weekly look ahead failed" in log
+    assert "A job failed before it had a report." in log
+    assert "https://example.org/run" in log
+
+
+def open_issues(tmp_path: Path, found: str, report: str) -> str:
+    """What the script asks of gh, which has found an issue and a report."""
     stub = tmp_path / "bin" / "gh"
     stub.parent.mkdir()
     stub.write_text(GH, "utf-8")
@@ -162,16 +182,13 @@ def test_drift_opens_one_issue(tmp_path, open_issue, command):
         **os.environ,
         "PATH": f"{stub.parent}:{os.environ['PATH']}",
         "GH_LOG": str(tmp_path / "log"),
-        "GH_FOUND": open_issue,
+        "GH_FOUND": found,
+        "GH_REPORT": report,
         "RUN_ID": "9",
         "RUN_URL": "https://example.org/run",
     }
     subprocess.run([ROOT / ".ci" / "open-issues"], env=environment, check=True)
-    log = (tmp_path / "log").read_text("utf-8")
-    assert "run download 9 --pattern drift-*" in log
-    assert "with the pre releases" in log
-    assert command in log
-    assert ("issue create" in log) != ("issue comment" in log)
+    return (tmp_path / "log").read_text("utf-8")
 
 
 @in_bash
