@@ -38,6 +38,7 @@ TAKES.bench := BENCH
 TAKES.upgrade := PRE WITH
 TAKES.colab := NB RUNTIME
 TAKES.release := VERSION
+TAKES.lock := ONLY
 EVERY := PYTHON KERAS_BACKEND TF_ENABLE_ONEDNN_OPTS TF_CPP_MIN_LOG_LEVEL
 TAKEN := $(EVERY) $(foreach goal,$(MAKECMDGOALS),$(TAKES.$(goal)))
 GIVEN := $(foreach v,$(.VARIABLES),$(if $(filter command,$(origin $v)),$v))
@@ -225,11 +226,15 @@ badges: .venv/ready
 release: .venv/ready
 	$(BIN)/python book/tools/release.py prepare $(call quoted,$(VERSION))
 
-# Pin requirements.txt afresh from the group `book` in pyproject.toml.
+# Pin requirements.txt afresh from the group `book` in pyproject.toml. Some
+# alone, with what they need: make lock ONLY="keras tensorflow tensorflow-cpu"
+ONLY ?=
+NEWER = $(if $(ONLY),$(foreach p,$(ONLY),--upgrade-package \
+    $(call quoted,$p)),--upgrade)
 lock: .venv/checks
-	$(BIN)/uv pip compile --universal --python-version 3.11 --upgrade \
+	$(BIN)/uv pip compile --universal --python-version 3.11 $(NEWER) \
 	    --group book -o requirements.txt
-	$(BIN)/uv pip compile --universal --python-version 3.11 --upgrade \
+	$(BIN)/uv pip compile --universal --python-version 3.11 $(NEWER) \
 	    --group checks -c requirements.txt -o .ci/requirements.txt
 
 .venv/ready: requirements.txt pyproject.toml

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -116,6 +117,18 @@ def test_unknown_variable_is_refused(book, arguments, text):
     code, output = make(book, *arguments)
     assert code and f"no such variable here: {text}." in output
     assert len(output.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("only", "newer"),
+    [("", "--upgrade"), ("a b", "--upgrade-package a --upgrade-package b")],
+)
+def test_lock_moves_all_or_what_is_named(book, only, newer):
+    """Printed, and not run."""
+    code, output = make(book, "-n", "lock", f"ONLY={only}")
+    words = " ".join(shlex.split(output.replace("\\\n", "")))
+    assert code == 0
+    assert words.count(f"--python-version 3.11 {newer} --group") == 2
 
 
 @pytest.mark.parametrize(
