@@ -112,6 +112,12 @@ def test_ci_leaves_out_no_slow_test():
     assert all("SLOW=1" in command for command in tests)
 
 
+def test_where_there_is_a_browser_its_tests_are_not_skipped():
+    for name, job in JOBS.items():
+        required = job.get("env", {}).get("VITSD_REQUIRE_BROWSER") == "1"
+        assert required == (".ci/browser" in steps(name)), name
+
+
 def test_colabs_image_is_a_variable_of_the_settings():
     image = JOBS["colab/image"]["container"]["image"]
     assert image.startswith("${{ vars.")
