@@ -227,7 +227,7 @@ release: .venv/ready
 	$(BIN)/python book/tools/release.py prepare $(call quoted,$(VERSION))
 
 # Pin requirements.txt afresh from the group `book` in pyproject.toml. Some
-# alone, with what they need: make lock ONLY="keras tensorflow tensorflow-cpu"
+# alone, and what must follow: make lock ONLY="keras tensorflow tensorflow-cpu"
 ONLY ?=
 NEWER = $(if $(ONLY),$(foreach p,$(ONLY),--upgrade-package \
     $(call quoted,$p)),--upgrade)
