@@ -72,7 +72,7 @@ help:
 	@sed -n 's/^#: //p' Makefile
 
 # With the backend of the stored outputs, also where the shell exports another.
-book onepage: export KERAS_BACKEND = tensorflow
+book onepage: override export KERAS_BACKEND = tensorflow
 book: .venv/ready
 	$(BIN)/jupyter-book build . -W --keep-going -n
 	@echo "The book lies in _build/html: open _build/html/index.html"
@@ -229,6 +229,13 @@ release: .venv/ready
 # Pin requirements.txt afresh from the group `book` in pyproject.toml. Some
 # alone, and what must follow: make lock ONLY="keras tensorflow tensorflow-cpu"
 ONLY ?=
+# uv passes over a name that is not there.
+PINS := requirements.txt .ci/requirements.txt
+pinned = $(shell grep -ioh -e $(call quoted,^$(1)==) $(PINS))
+ifneq ($(filter lock,$(MAKECMDGOALS)),)
+$(foreach p,$(ONLY),$(if $(call pinned,$p),,\
+    $(error no $p is pinned in $(PINS))))
+endif
 NEWER = $(if $(ONLY),$(foreach p,$(ONLY),--upgrade-package \
     $(call quoted,$p)),--upgrade)
 lock: .venv/checks

@@ -201,16 +201,23 @@ def test_a_tensorflow_to_try_has_the_name_of_the_pinned_one(
     monkeypatch.setattr(drift, "pinned", lambda: pins)
     for name in ("tensorflow", "tensorflow-cpu"):
         assert drift.here(f"{name}==2.20.0") == f"{pinned}==2.20.0"
-    assert drift.here("ml_dtypes<1") == "ml_dtypes<1"
+    assert drift.here("ML_dtypes<1") == "ml-dtypes<1"
 
 
-def test_what_is_not_pinned_is_not_tried(monkeypatch, capsys):
-    words = ["drift.py", "upgrade", "--with", "kears==3.15.0"]
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ("kears==3.15.0", "no kears is pinned"),
+        ("keras=3.15.0", "is no requirement such as keras==3.15.0"),
+    ],
+)
+def test_what_is_not_pinned_is_not_tried(given, text, monkeypatch, capsys):
+    words = ["drift.py", "upgrade", "--with", given]
     monkeypatch.setattr(drift.sys, "argv", words)
     monkeypatch.setattr(drift, "upgrade", lambda *_: 0)
     with pytest.raises(SystemExit, match="2"):
         drift.main()
-    assert "no kears is pinned" in capsys.readouterr().err
+    assert text in capsys.readouterr().err
 
 
 def test_a_nightly_keras_is_the_one_that_runs(monkeypatch):

@@ -110,7 +110,7 @@ def test_other_versions_are_another_environment(commands, monkeypatch):
 def test_the_newest_python_of_a_version_is_taken(monkeypatch, tmp_path):
     monkeypatch.setenv("PYENV_ROOT", str(tmp_path))
     assert colab.find_python("3.13") == "3.13"
-    for version in ("3.13.9", "3.13.10"):
+    for version in ("3.13.11rc1", "3.13.9t", "3.13.9", "3.13.10"):
         python = tmp_path / "versions" / version / "bin" / "python"
         python.parent.mkdir(parents=True)
         python.touch()

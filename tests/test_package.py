@@ -28,7 +28,9 @@ RECORDS = {
     "weights": 5 * MEGABYTE,
 }
 #: Of a study, predictions that no chapter reads stay out.
-UNREAD = re.compile(r"studies/(?!steps-5000-(vit|sl)-seed\d+).*\.npz")
+UNREAD = re.compile(
+    r"studies/(?!(steps|longer)-5000-(vit|sl)-seed\d+\.npz).*\.npz"
+)
 TRAIN = """\
 import vitsd_helpers
 from vitsd_helpers.training.recipes import get_recipe

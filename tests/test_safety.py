@@ -121,7 +121,10 @@ def test_unknown_variable_is_refused(book, arguments, text):
 
 @pytest.mark.parametrize(
     ("only", "newer"),
-    [("", "--upgrade"), ("a b", "--upgrade-package a --upgrade-package b")],
+    [
+        ("", "--upgrade"),
+        ("keras numpy", "--upgrade-package keras --upgrade-package numpy"),
+    ],
 )
 def test_lock_moves_all_or_what_is_named(book, only, newer):
     """Printed, and not run."""
@@ -129,6 +132,11 @@ def test_lock_moves_all_or_what_is_named(book, only, newer):
     words = " ".join(shlex.split(output.replace("\\\n", "")))
     assert code == 0
     assert words.count(f"--python-version 3.11 {newer} --group") == 2
+
+
+def test_lock_refuses_a_name_that_is_not_pinned(book):
+    code, output = make(book, "-n", "lock", "ONLY=keras kears")
+    assert code and "no kears is pinned" in output
 
 
 @pytest.mark.parametrize(

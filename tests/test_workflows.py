@@ -151,6 +151,7 @@ case "$1 $2" in
   "run download")
     test -n "$GH_REPORT" || exit 1
     cd "$7"; mkdir drift-pre; echo "$GH_REPORT" >drift-pre/summary.md ;;
+  "run view") echo "$GH_FAILED" ;;
   "issue create" | "issue comment") cat "${@: -1}" >>"$GH_LOG" ;;
 esac
 """
@@ -174,11 +175,20 @@ def test_drift_opens_one_issue(tmp_path, open_issue, command):
 def test_a_run_that_failed_before_its_report_is_an_issue(tmp_path):
     log = open_issues(tmp_path, "", "")
     assert "issue create --title The weekly look ahead failed" in log
-    assert "A job failed before it had a report." in log
+    assert "1 jobs failed, and 0 reports were found." in log
     assert "https://example.org/run" in log
 
 
-def open_issues(tmp_path: Path, found: str, report: str) -> str:
+@in_bash
+def test_a_job_without_a_report_is_told_beside_one_with(tmp_path):
+    log = open_issues(tmp_path, "", "moved", failed=2)
+    assert log.count("issue create") == 2 and "\nmoved\n" in log
+    assert "2 jobs failed, and 1 reports were found." in log
+
+
+def open_issues(
+    tmp_path: Path, found: str, report: str, failed: int = 1
+) -> str:
     """What the script asks of gh, which has found an issue and a report."""
     stub = tmp_path / "bin" / "gh"
     stub.parent.mkdir()
@@ -190,6 +200,7 @@ def open_issues(tmp_path: Path, found: str, report: str) -> str:
         "GH_LOG": str(tmp_path / "log"),
         "GH_FOUND": found,
         "GH_REPORT": report,
+        "GH_FAILED": str(failed),
         "RUN_ID": "9",
         "RUN_URL": "https://example.org/run",
     }

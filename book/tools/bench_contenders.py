@@ -300,9 +300,10 @@ def of_the_ladder(section: str, batch: int) -> list[Contender]:
 
 
 def of_the_halved_ladder(section: str, batch: int) -> list[Contender]:
-    """The ladder's contenders in both precisions, beside the peer's float32.
+    """The ladder's contenders in float32, and all by AdamW or ours in half.
 
-    Only where a processor has instructions for bfloat16 is that the sooner.
+    PyTorch's Muon computes its products in bfloat16 either way. Only where a
+    processor has instructions for it is that the sooner.
     """
     found = of_the_ladder(section, batch)
     theirs = found[0]

@@ -91,7 +91,10 @@ RUNTIMES = {
 def find_python(version: str) -> str:
     """A Python of pyenv, or the version, for uv to find or to download."""
     root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
-    found = root.glob(f"versions/{version}.*/bin/python")
+    every = root.glob(f"versions/{version}.*/bin/python")
+    # Neither a candidate nor a build without the lock.
+    released = re.compile(r"\d+(\.\d+)+")
+    found = [p for p in every if released.fullmatch(p.parts[-3])]
 
     def numbers(path: Path) -> list[int]:
         return [int(n) for n in re.findall(r"\d+", path.parts[-3])]

@@ -30,7 +30,7 @@ from importlib import metadata
 from pathlib import Path
 
 import numpy as np
-from packaging.requirements import Requirement
+from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from PIL import Image
 
@@ -146,10 +146,16 @@ def here(text: str) -> str:
         argparse.ArgumentTypeError: if no such package is pinned; uv would
             pass over it without a word.
     """
-    need, pins = Requirement(text), pinned()
-    base = need.name.removesuffix("-cpu")
-    for name in (need.name, base, f"{base}-cpu"):
-        if canonicalize_name(name) in pins:
+    try:
+        need, pins = Requirement(text), pinned()
+    except InvalidRequirement as error:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no requirement such as keras==3.15.0"
+        ) from error
+    own = canonicalize_name(need.name)
+    base = own.removesuffix("-cpu")
+    for name in (own, base, f"{base}-cpu"):
+        if name in pins:
             need.name = name
             return str(need)
     raise argparse.ArgumentTypeError(
