@@ -35,7 +35,7 @@ SCRATCH = ("sl", "vit", "cnn")
 STEPS, EPOCHS = r"steps-\d+", r"epochs-\d+"
 BUDGETS = {
     "best": rf"{STEPS}|{EPOCHS}|cutmix-\d+|longer-\d+(-adamw)?"
-    r"|ladder-\d+(-bf16)?|price-[a-z-]+",
+    r"|ladder-\d+(-cutmix)?(-bf16)?|price-[a-z-]+",
     "steps": STEPS,
     "epochs": EPOCHS,
 }
