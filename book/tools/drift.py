@@ -30,6 +30,7 @@ from importlib import metadata
 from pathlib import Path
 
 import numpy as np
+from colab import BIN
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from PIL import Image
@@ -373,8 +374,7 @@ def make_environment(pre: bool, given: list[str]) -> Path:
     shutil.rmtree(ENVIRONMENT, ignore_errors=True)
     # With pip, as a reader's has it: the install cells call it.
     uv("venv", "-q", "--seed", "--python", sys.executable, ENVIRONMENT)
-    bin_ = "Scripts" if os.name == "nt" else "bin"
-    python = ENVIRONMENT / bin_ / "python"
+    python = ENVIRONMENT / BIN / "python"
     install = ["pip", "install", "-q", "--python", python]
     if given:
         with tempfile.TemporaryDirectory() as folder:
