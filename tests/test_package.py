@@ -27,9 +27,10 @@ RECORDS = {
     "trials": 0.2 * MEGABYTE,
     "weights": 5 * MEGABYTE,
 }
-#: Of a study, predictions that no chapter reads stay out.
+#: Predictions that no chapter reads stay out, and the weights of one pair.
 UNREAD = re.compile(
     r"studies/(?!(steps|longer)-5000-(vit|sl)-seed\d+\.npz).*\.npz"
+    r"|weights/laptop-"
 )
 TRAIN = """\
 import vitsd_helpers
