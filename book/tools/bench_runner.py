@@ -41,7 +41,9 @@ class Worker:
         path = os.pathsep.join(
             filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])
         )
-        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
+        self.errors = tempfile.TemporaryFile(  # noqa: SIM115
+            "w+", encoding="utf-8"
+        )
         self.process = subprocess.Popen(
             [python, TOOLS / "bench_worker.py", json.dumps(spec)],
             stdin=subprocess.PIPE,

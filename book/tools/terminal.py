@@ -36,7 +36,7 @@ def alone(lock: Path, busy: str) -> Iterator[None]:
 
     The system itself unlocks the file when its holder ends, however it ends.
     """
-    with lock.open("w") as file:
+    with lock.open("w", encoding="utf-8") as file:
         try:
             if sys.platform == "win32":
                 import msvcrt
