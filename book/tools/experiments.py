@@ -80,6 +80,8 @@ GUIDES = grid(["price-adamw"], ["cnn"])
 NIGHT = grid(["ladder-64-bf16"], PAIR, (0,))
 #: As long, with CutMix: after 64 passes both models know their images.
 MIXED = grid(["ladder-64-cutmix-bf16"], PAIR, (0,))
+#: And at the paper's size: five hours of a core each, with bfloat16.
+LARGE = [("large-50-cutmix-bf16", variant, 0) for variant in ("sl", "vit")]
 
 #: Runs by study: (recipe, variant, seed), in the order of importance.
 STUDIES = {
@@ -131,6 +133,7 @@ STUDIES = {
     # Its longest rung, once: chapter 9 and the explorer have the weights.
     "night": NIGHT,
     "night-cutmix": MIXED,
+    "large": LARGE,
     "rungs": [
         run
         for run in grid([f"ladder-{n}-bf16" for n in RUNGS], PAIR)
@@ -159,6 +162,7 @@ BACKENDS = dict.fromkeys(
         "ablation",
         "night",
         "night-cutmix",
+        "large",
         "rungs",
         "long",
         "prices",
@@ -166,7 +170,7 @@ BACKENDS = dict.fromkeys(
     "torch",
 )
 #: Studies whose records stand by themselves.
-MAIN = ("laptop", "night", "night-cutmix", "gpu", "speedrun")
+MAIN = ("laptop", "night", "night-cutmix", "large", "gpu", "speedrun")
 #: Studies that would take weeks without a GPU.
 NEED_A_GPU = ("gpu", "speedrun")
 #: Studies that two cores can do.
@@ -174,7 +178,7 @@ ON_A_CPU = [name for name in STUDIES if name not in NEED_A_GPU]
 #: Runs whose weights are kept.
 KEPT = {("epochs-50000", "vit", 0), ("epochs-50000", "sl", 0)}
 KEPT |= {("paper", "vit", 0), ("paper", "sl", 0), ("best", "sl", 0)}
-KEPT |= {*NIGHT, *MIXED, *GUIDES}
+KEPT |= {*NIGHT, *MIXED, *LARGE, *GUIDES}
 
 
 def place(results: Path, work: Path) -> None:
