@@ -81,7 +81,7 @@ NIGHT = grid(["ladder-64-bf16"], PAIR, (0,))
 #: As long, with CutMix: after 64 passes both models know their images.
 MIXED = grid(["ladder-64-cutmix-bf16"], PAIR, (0,))
 #: And at the paper's size: five hours of a core each, with bfloat16.
-LARGE = [("large-50-cutmix-bf16", variant, 0) for variant in ("sl", "vit")]
+LARGE = grid(["large-50-cutmix-bf16"], ("sl", "vit"), (0,))
 
 #: Runs by study: (recipe, variant, seed), in the order of importance.
 STUDIES = {
