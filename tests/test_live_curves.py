@@ -5,6 +5,7 @@ import math
 import re
 
 import curves
+import experiments
 import numpy as np
 import pytest
 from figures import open_figure, serve_figures
@@ -111,7 +112,7 @@ def test_it_begins_with_5000_and_shows_the_records(figure, data):
 
 
 def test_keys_change_the_sentence_and_the_choice_the_numbers(figure, data):
-    best, steps, *_ = data["budgets"]
+    best, *_, steps, _ = data["budgets"]
     status = figure.locator("p[role=status]")
     assert status.inner_text() == best["advice"][5000]
     go(figure, 500)
@@ -162,16 +163,55 @@ def test_no_sideways_scrolling_and_no_jump(figure, width):
     assert len(heights) == 1
 
 
-def test_how_and_command_are_those_of_the_best_recipe():
-    best = curves.chosen("sl", "best")[500]
-    assert best.recipe == "longer-500"
-    how = "899 passes, mirror, crop, CutMix, Muon"
-    assert curves.HowRole.say("sl", "500") == how
-    how = "64 passes, mirror, crop, CutMix, Muon"
-    assert curves.HowRole.say("sl", "50000") == how
-    command = curves.CommandRole.say("sl", "500")
-    assert command == (
-        "KERAS_BACKEND=torch make train RECIPE=longer-500 MODELS=sl"
+def test_a_row_says_how_the_best_recipe_trained():
+    """A transformer's, the CNN's, the pretrained network's."""
+    assert curves.training("sl", 500) == (
+        "500",
+        "SL-ViT",
+        "from scratch",
+        "4",
+        "899 passes, mirror, crop, CutMix, Muon",
+        "35",
+        "KERAS_BACKEND=torch make train RECIPE=longer-500 MODELS=sl",
     )
-    words = command.split()[3:]
-    get_recipe(words[0].removeprefix("RECIPE="))
+    cnn = curves.training("cnn", 5000)
+    assert cnn[2:5] == ("from scratch", "–", "90 passes, mirror, crop, CutMix")
+    assert cnn[-1] == (
+        "make studies STUDIES=longer RECIPES=longer-5000-adamw SEEDS=0 "
+        "RESULTS=runs/again"
+    )
+    *_, command = curves.training("pretrained", 2000)
+    assert command.endswith("fit FEATURES FOLDER --images 2000 --seeds 0")
+
+
+@pytest.mark.parametrize("curve", ["sl", "cnn"])
+def test_a_command_names_a_recipe_and_a_study_that_make_the_run(curve):
+    for images, point in curves.chosen(curve, "best").items():
+        words = dict(
+            word.split("=")
+            for word in curves.training(curve, images)[-1].split()
+            if "=" in word
+        )
+        assert get_recipe(words["RECIPE" if curve == "sl" else "RECIPES"])
+        if curve == "cnn":
+            runs = experiments.STUDIES[words["STUDIES"]]
+            assert (point.recipe, curve, 0) in runs
+
+
+@pytest.mark.parametrize("budget", curves.LIMITS)
+def test_what_takes_longer_is_not_chosen(budget):
+    """And of the rest nothing better is left out."""
+    left_out = 0
+    for curve in curves.CURVES:
+        found = curves.chosen(curve, budget)
+        for images, point in curves.chosen(curve, "best").items():
+            if point.middle <= curves.LIMITS[budget]:
+                assert found[images] == point
+            else:
+                left_out += 1
+                at = found.get(images)
+                assert at is None or at.mean < point.mean
+    assert left_out
+    title, note = curves.about(budget)
+    assert str(curves.LIMITS[budget]) in title
+    assert str(curves.LIMITS[budget]) in note

@@ -2,19 +2,22 @@
 
 The directive ``{curves}`` shows top-1 over the number of images as a chart
 and as tables; the script of the live figure takes the chart's place and
-reads the same numbers, which stand as JSON beside it. The roles
+reads the same numbers, which stand as JSON beside it. The directive
+``{trainings}`` is a table of how each network was trained. The roles
 ``{expect}`CURVE N` ``, ``{minutes}`CURVE N` `` and ``{train}`N` `` put the
 expected accuracy, the time and what to train into the text, as the best of
-our recipes at this number of images has it.
+our recipes at this number of images has it; the accuracy leads to its runs.
 """
 
 import json
 import re
 from dataclasses import asdict, dataclass
 from functools import cache
+from statistics import median
 
 from docutils import nodes
-from records import FOLDER, RecordsDirective, chart, folded
+from experiments import STUDIES
+from records import FOLDER, RecordsDirective, anchor, chart, folded
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 from vitsd_helpers.display import plots
@@ -33,17 +36,28 @@ CURVES = {
 SCRATCH = ("sl", "vit", "cnn")
 #: Recipes of a curve's points, by budget. The CNN's steps are in bfloat16.
 STEPS, EPOCHS = r"steps-\d+", r"epochs-\d+"
+ALL = (
+    rf"{STEPS}|{EPOCHS}|cutmix-\d+|longer-\d+(-adamw)?"
+    r"|ladder-\d+(-cutmix)?(-bf16)?|price-[a-z-]+"
+)
 BUDGETS = {
-    "best": rf"{STEPS}|{EPOCHS}|cutmix-\d+|longer-\d+(-adamw)?"
-    r"|ladder-\d+(-cutmix)?(-bf16)?|price-[a-z-]+",
+    "best": ALL,
+    "hour": ALL,
+    "short": ALL,
     "steps": STEPS,
     "epochs": EPOCHS,
 }
+#: Minutes that a recipe's middle run may take.
+LIMITS = {"hour": 60, "short": 20}
 #: Where one recipe is two budgets: 18 passes over 5,000 are those steps.
 BOTH = "steps-5000"
 #: First and last number of the slider, and where it stands first.
 RANGE, FIRST = (200, 100_000), 5_000
 STILL = "live-curves.png"
+#: Start, patch and training of the pretrained network.
+FEATURES = ("ImageNet's weights", "–", "features, then a regression")
+#: Advised without a record: minutes and command.
+ADVISED = (CURVES["pretrained"], *FEATURES, "advice, no record", "code below")
 LOOKS = plots.MODELS | {
     "cnn": {"color": plots.PINK, "linestyle": ":", "marker": "D"},
     "pretrained": {"color": plots.GREEN, "linestyle": "-.", "marker": "s"},
@@ -55,7 +69,8 @@ class Point:
     """All runs of a recipe by one model with so many images.
 
     `mean` and `half`, of the 95 % interval of the mean (None for one run),
-    are in per cent; `fastest` and `slowest` are of the runs, in minutes.
+    are in per cent; `fastest`, `middle` (the median) and `slowest` are of
+    the runs, in minutes.
     """
 
     images: int
@@ -63,6 +78,7 @@ class Point:
     half: float | None
     runs: int
     fastest: float
+    middle: float
     slowest: float
     recipe: str
     epochs: int
@@ -94,6 +110,7 @@ def summary(images: int, recipe: str, runs: list[dict]) -> Point:
         round(top1.half, 3) if top1.count > 1 else None,
         top1.count,
         round(min(minutes), 2),
+        round(median(minutes), 2),
         round(max(minutes), 2),
         recipe,
         runs[0]["recipe"]["epochs"],
@@ -137,13 +154,15 @@ def chosen(curve: str, budget: str) -> dict[int, Point]:
     Of several recipes the one with the best mean.
     """
     pattern, found = recipes(curve, budget), {}
+    limit = LIMITS.get(budget, float("inf"))
     for (variant, images), by_recipe in sorted(read().items()):
         if variant != curve:
             continue
         points = [
-            summary(images, recipe, runs)
+            point
             for recipe, runs in by_recipe.items()
             if re.fullmatch(pattern, recipe)
+            and (point := summary(images, recipe, runs)).middle <= limit
         ]
         if points:
             found[images] = max(points, key=lambda point: point.mean)
@@ -241,6 +260,11 @@ def about(budget: str) -> tuple[str, str]:
         passes = max(point.epochs for point in points)
         title = f"Equal epochs: {passes} passes"
         return title, "As many passes over few images as over many."
+    if budget in LIMITS:
+        return f"{LIMITS[budget]} minutes at most", (
+            "At each number, the best on the test images of those recipes of "
+            f"ours whose middle run took {LIMITS[budget]} minutes at most."
+        )
     cnn, ours = chosen("cnn", budget), chosen("sl", budget)
     most = max(cnn)
     return "Best of our recipes", (
@@ -323,6 +347,34 @@ def trained(point: Point) -> list[str]:
     return words + [name for name, on in used.items() if on]
 
 
+def command(curve: str, point: Point) -> str:
+    """What makes one such run on CIFAR-100."""
+    if curve == "pretrained":
+        tool = "book/tools/pretrained.py fit FEATURES FOLDER"
+        return f"{tool} --images {point.images} --seeds 0"
+    if curve in plots.MODELS:
+        backend = read()[curve, point.images][point.recipe][0]["backend"]
+        made = f"make train RECIPE={point.recipe} MODELS={curve}"
+        return f"KERAS_BACKEND={backend} {made}"
+    run = (point.recipe, curve, 0)
+    study = next(name for name, runs in STUDIES.items() if run in runs)
+    chosen_run = f"STUDIES={study} RECIPES={point.recipe} SEEDS=0"
+    return f"make studies {chosen_run} RESULTS=runs/again"
+
+
+def training(curve: str, images: int) -> tuple[str, ...]:
+    """A row: how a network's best with so many images came about."""
+    point = chosen(curve, "best")[images]
+    if curve == "pretrained":
+        how = FEATURES
+    else:
+        recipe = get_recipe(point.recipe)
+        patch = f"{recipe.model.patch_size}" if curve in plots.MODELS else "–"
+        how = ("from scratch", patch, ", ".join(trained(point)))
+    made = command(curve, point)
+    return f"{images:,}", CURVES[curve], *how, point.minutes, made
+
+
 class CurvesDirective(SphinxDirective):
     """``{curves}``: the chart, the numbers for the script, and tables."""
 
@@ -362,6 +414,30 @@ def rows_of(budget: dict) -> list[nodes.Node]:
     return [nodes.paragraph(text=text), RecordsDirective.table(rows)]
 
 
+class TrainingsDirective(SphinxDirective):
+    """``{trainings}``: how the networks were trained, as a table."""
+
+    def run(self):
+        """The table; the commands are set as code."""
+        heads = ("images", "network", "start", "patch", "training", "minutes")
+        sizes = sorted({images for _, images in read()})
+        rows = [
+            training(curve, images)
+            for images in sizes
+            for curve in ("pretrained", "sl", "cnn")
+            if images in chosen(curve, "best")
+        ]
+        few, large = ("200", *ADVISED), ("any, of 224 pixels", *ADVISED)
+        table = RecordsDirective.table(
+            [(*heads, "command"), few, *rows, large]
+        )
+        for row in list(table.findall(nodes.row))[2:-1]:
+            cell = row[-1][0]
+            text = cell.astext()
+            cell.children = [nodes.literal(text, text)]
+        return [table]
+
+
 class PointRole(SphinxRole):
     """A role that says something of a curve's point."""
 
@@ -380,19 +456,29 @@ class PointRole(SphinxRole):
             return [problem], [message]
         return [self.node(text)], []
 
-    @staticmethod
-    def node(text: str) -> nodes.Node:
+    def node(self, text: str) -> nodes.Node:
         """What holds the text."""
         return nodes.Text(text)
 
 
 class ExpectRole(PointRole):
-    """``{expect}`CURVE N` ``: the accuracy."""
+    """``{expect}`CURVE N` ``: the accuracy, a link to the runs."""
 
     @staticmethod
     def say(curve: str, images: str) -> str:
         """Such as "20.5 ± 0.4 %, 10 runs"."""
         return chosen(curve, "best")[int(images)].top1
+
+    def node(self, text: str) -> nodes.Node:
+        """A link to the row of the runs on the page of all runs."""
+        curve, images = self.text.split()
+        recipe = chosen(curve, "best")[int(images)].recipe
+        runs = read()[curve, int(images)][recipe]
+        page = self.env.app.builder.get_relative_uri(
+            self.env.docname, "book/results"
+        )
+        uri = f"{page}#{anchor(runs[0])}"
+        return nodes.reference("", text, internal=True, refuri=uri)
 
 
 class MinutesRole(PointRole):
@@ -402,32 +488,6 @@ class MinutesRole(PointRole):
     def say(curve: str, images: str) -> str:
         """Such as "5 to 42"."""
         return chosen(curve, "best")[int(images)].minutes
-
-
-class HowRole(PointRole):
-    """``{how}`CURVE N` ``: passes and augmentation."""
-
-    @staticmethod
-    def say(curve: str, images: str) -> str:
-        """Such as "18 passes, mirror, crop"."""
-        return ", ".join(trained(chosen(curve, "best")[int(images)]))
-
-
-class CommandRole(PointRole):
-    """``{made-by}`CURVE N` ``: what makes one such run."""
-
-    @staticmethod
-    def node(text: str) -> nodes.Node:
-        """As code."""
-        return nodes.literal(text, text)
-
-    @staticmethod
-    def say(curve: str, images: str) -> str:
-        """Such as "KERAS_BACKEND=torch make train RECIPE=laptop MODELS=sl"."""
-        point = chosen(curve, "best")[int(images)]
-        backend = read()[curve, point.images][point.recipe][0]["backend"]
-        train = f"make train RECIPE={point.recipe} MODELS={curve}"
-        return f"KERAS_BACKEND={backend} {train}"
 
 
 class TrainRole(PointRole):
@@ -442,9 +502,8 @@ class TrainRole(PointRole):
 def setup(app):
     """Sphinx calls it."""
     app.add_directive("curves", CurvesDirective)
+    app.add_directive("trainings", TrainingsDirective)
     app.add_role("expect", ExpectRole())
-    app.add_role("how", HowRole())
-    app.add_role("made-by", CommandRole())
     app.add_role("minutes", MinutesRole())
     app.add_role("train", TrainRole())
     return {"parallel_read_safe": True}

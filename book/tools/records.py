@@ -12,7 +12,7 @@ planned and have no record yet.
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -115,6 +115,11 @@ def model_of(record: dict) -> str:
     return {"cnn": "CNN"}.get(record["model"], record["model"])
 
 
+def anchor(record: dict) -> str:
+    """What leads to the row of a record's recipe and model."""
+    return f"run-{record['recipe']['name']}-{record['variant']}"
+
+
 class RecordsDirective(SphinxDirective):
     """``{records} RECIPES``: the runs of a recipe, or of several."""
 
@@ -135,21 +140,32 @@ class RecordsDirective(SphinxDirective):
         for text in self.origins(records):
             origins += nodes.list_item("", nodes.paragraph(text=text))
         return [
-            self.table(self.rows(records)),
+            self.table(self.rows(records), self.anchors(records)),
             *folded("Devices, versions, commits", origins),
         ]
 
-    @classmethod
-    def rows(cls, records: list[dict]) -> list[tuple[str, ...]]:
-        """A head and a row a model; of several recipes, each is named."""
+    @staticmethod
+    def by_model(records: list[dict]) -> list[list[dict]]:
+        """The runs of each row: of one recipe and model."""
 
         def of(record: dict) -> tuple[str, str]:
             return record["recipe"]["name"], model_of(record)
 
+        return [list(runs) for _, runs in groupby(records, key=of)]
+
+    @classmethod
+    def anchors(cls, records: list[dict]) -> list[str]:
+        """What the address of each row ends with; the head has none."""
+        return ["", *(anchor(runs[0]) for runs in cls.by_model(records))]
+
+    @classmethod
+    def rows(cls, records: list[dict]) -> list[tuple[str, ...]]:
+        """A head and a row a model; of several recipes, each is named."""
         numbers = ("runs", "top-1 %", "spread", "top-5 %", "min")
         rows: list[tuple[str, ...]] = [("recipe", "model", *numbers)]
-        for names, runs in groupby(records, key=of):
-            rows.append((*names, *cls.outcome(list(runs))))
+        for runs in cls.by_model(records):
+            names = runs[0]["recipe"]["name"], model_of(runs[0])
+            rows.append((*names, *cls.outcome(runs)))
         one = len({record["recipe"]["name"] for record in records}) == 1
         return [row[1:] for row in rows] if one else rows
 
@@ -204,8 +220,15 @@ class RecordsDirective(SphinxDirective):
         )
 
     @staticmethod
-    def table(rows: list[tuple[str, ...]]) -> nodes.table:
-        """A table node; the first row is its header."""
+    def table(
+        rows: list[tuple[str, ...]], anchors: Sequence[str] = ()
+    ) -> nodes.table:
+        """A table node; the first row is its header.
+
+        Args:
+            rows: the cells.
+            anchors: of the rows, for links to them; "" for none.
+        """
         columns = len(rows[0])
         numbers = [
             all(
@@ -218,7 +241,7 @@ class RecordsDirective(SphinxDirective):
         group += [nodes.colspec(colwidth=1) for _ in range(columns)]
         head, body = nodes.thead(), nodes.tbody()
         for index, cells in enumerate(rows):
-            row = nodes.row()
+            row = nodes.row(ids=list(filter(None, anchors[index : index + 1])))
             for cell, number in zip(cells, numbers, strict=True):
                 classes = ["text-right" if number else "text-left"]
                 text = nodes.paragraph(text=cell)
