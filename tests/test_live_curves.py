@@ -167,7 +167,6 @@ def test_a_row_says_how_the_best_recipe_trained():
     """A transformer's, the CNN's, the pretrained network's."""
     assert curves.training("sl", 500) == (
         "500",
-        "SL-ViT",
         "from scratch",
         "4",
         "899 passes, mirror, crop, CutMix, Muon",
@@ -175,13 +174,13 @@ def test_a_row_says_how_the_best_recipe_trained():
         "KERAS_BACKEND=torch make train RECIPE=longer-500 MODELS=sl",
     )
     cnn = curves.training("cnn", 5000)
-    assert cnn[2:5] == ("from scratch", "–", "90 passes, mirror, crop, CutMix")
+    assert cnn[1:4] == ("from scratch", "–", "90 passes, mirror, crop, CutMix")
     assert cnn[-1] == (
         "make studies STUDIES=longer RECIPES=longer-5000-adamw SEEDS=0 "
         "RESULTS=runs/again"
     )
     *_, command = curves.training("pretrained", 2000)
-    assert command.endswith("fit FEATURES FOLDER --images 2000 --seeds 0")
+    assert command.endswith("fit F.npz FOLDER --images 2000 --seeds 0")
 
 
 @pytest.mark.parametrize("curve", ["sl", "cnn"])

@@ -3,7 +3,7 @@
 The directive ``{curves}`` shows top-1 over the number of images as a chart
 and as tables; the script of the live figure takes the chart's place and
 reads the same numbers, which stand as JSON beside it. The directive
-``{trainings}`` is a table of how each network was trained. The roles
+``{trainings} CURVE`` is a table of how a network was trained. The roles
 ``{expect}`CURVE N` ``, ``{minutes}`CURVE N` `` and ``{train}`N` `` put the
 expected accuracy, the time and what to train into the text, as the best of
 our recipes at this number of images has it; the accuracy leads to its runs.
@@ -57,7 +57,7 @@ STILL = "live-curves.png"
 #: Start, patch and training of the pretrained network.
 FEATURES = ("ImageNet's weights", "–", "features, then a regression")
 #: Advised without a record: minutes and command.
-ADVISED = (CURVES["pretrained"], *FEATURES, "advice, no record", "code below")
+ADVISED = (*FEATURES, "advice, no record", "the code below")
 LOOKS = plots.MODELS | {
     "cnn": {"color": plots.PINK, "linestyle": ":", "marker": "D"},
     "pretrained": {"color": plots.GREEN, "linestyle": "-.", "marker": "s"},
@@ -238,9 +238,12 @@ def advise(images: int, budget: str = "best") -> tuple[str, str]:
         )
     best = max(point.mean for point in scratch.values())
     if known.mean - (known.half or 0) <= best:
-        return f"from scratch: {short}", (
+        level = f"{known.top1} in {known.minutes} minutes"
+        cell = f"features of a pretrained network, or from scratch: {short}"
+        return cell, (
             f"With {images:,} images a pretrained network's features, "
-            f"{known.top1}, are not ahead. From scratch: {reason}"
+            f"{level}, are level with training from scratch, {best:.1f} %. "
+            f"From scratch: {reason}"
         )
     return f"features of a pretrained network; from scratch: {short}", (
         f"With {images:,} images take a pretrained network's features: "
@@ -263,7 +266,9 @@ def about(budget: str) -> tuple[str, str]:
     if budget in LIMITS:
         return f"{LIMITS[budget]} minutes at most", (
             "At each number, the best on the test images of those recipes of "
-            f"ours whose middle run took {LIMITS[budget]} minutes at most."
+            f"ours whose middle run took {LIMITS[budget]} minutes at most. It "
+            "is a rough limit: the minutes are of shared machines, in "
+            "float32 or bfloat16, and do not compare the models."
         )
     cnn, ours = chosen("cnn", budget), chosen("sl", budget)
     most = max(cnn)
@@ -350,7 +355,7 @@ def trained(point: Point) -> list[str]:
 def command(curve: str, point: Point) -> str:
     """What makes one such run on CIFAR-100."""
     if curve == "pretrained":
-        tool = "book/tools/pretrained.py fit FEATURES FOLDER"
+        tool = ".venv/bin/python book/tools/pretrained.py fit F.npz FOLDER"
         return f"{tool} --images {point.images} --seeds 0"
     if curve in plots.MODELS:
         backend = read()[curve, point.images][point.recipe][0]["backend"]
@@ -371,8 +376,7 @@ def training(curve: str, images: int) -> tuple[str, ...]:
         recipe = get_recipe(point.recipe)
         patch = f"{recipe.model.patch_size}" if curve in plots.MODELS else "–"
         how = ("from scratch", patch, ", ".join(trained(point)))
-    made = command(curve, point)
-    return f"{images:,}", CURVES[curve], *how, point.minutes, made
+    return f"{images:,}", *how, point.minutes, command(curve, point)
 
 
 class CurvesDirective(SphinxDirective):
@@ -415,26 +419,24 @@ def rows_of(budget: dict) -> list[nodes.Node]:
 
 
 class TrainingsDirective(SphinxDirective):
-    """``{trainings}``: how the networks were trained, as a table."""
+    """``{trainings} CURVE``: how a network was trained, as a table."""
+
+    required_arguments = 1
 
     def run(self):
         """The table; the commands are set as code."""
-        heads = ("images", "network", "start", "patch", "training", "minutes")
-        sizes = sorted({images for _, images in read()})
-        rows = [
-            training(curve, images)
-            for images in sizes
-            for curve in ("pretrained", "sl", "cnn")
-            if images in chosen(curve, "best")
-        ]
-        few, large = ("200", *ADVISED), ("any, of 224 pixels", *ADVISED)
-        table = RecordsDirective.table(
-            [(*heads, "command"), few, *rows, large]
-        )
-        for row in list(table.findall(nodes.row))[2:-1]:
+        (curve,) = self.arguments
+        heads = ("images", "start", "patch", "training", "minutes", "command")
+        rows = [training(curve, n) for n in sorted(chosen(curve, "best"))]
+        if curve == "pretrained":
+            large = ("any, of 224 pixels", *ADVISED)
+            rows = [("200", *ADVISED), *rows, large]
+        table = RecordsDirective.table([heads, *rows])
+        for row in list(table.findall(nodes.row))[1:]:
             cell = row[-1][0]
             text = cell.astext()
-            cell.children = [nodes.literal(text, text)]
+            if "=" in text or "--" in text:
+                cell.children = [nodes.literal(text, text)]
         return [table]
 
 

@@ -134,7 +134,8 @@ def write_record(
 
     Raises:
         FileExistsError: if an unfinished record would replace a finished
-            one, or any one of another recipe, other data or another model.
+            one, or any one of another recipe, other data or a model with
+            another number of parameters.
     """
     name = record.get("name") or record_name(
         record["recipe"]["name"], record["variant"], record["seed"]

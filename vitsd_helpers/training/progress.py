@@ -29,8 +29,8 @@ class Progress:
 
     On a terminal there is a bar. In a notebook there is one output that
     changes and is empty at the end, so that nothing of it is stored.
-    Elsewhere a line is printed every `EVERY` seconds, while nothing can be
-    counted too: reading, a compilation, or an epoch that is one function.
+    Elsewhere a line is printed every `EVERY` seconds, also while nothing can
+    be counted: reading, a compilation, or an epoch that is one function.
 
     Args:
         total: images of the whole run.
