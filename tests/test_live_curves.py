@@ -169,12 +169,12 @@ def test_a_row_says_how_the_best_recipe_trained():
         "500",
         "from scratch",
         "4",
-        "899 passes, mirror, crop, CutMix, Muon",
+        "mirror, crop, CutMix, Muon, 899 passes",
         "35",
         "KERAS_BACKEND=torch make train RECIPE=longer-500 MODELS=sl",
     )
     cnn = curves.training("cnn", 5000)
-    assert cnn[1:4] == ("from scratch", "–", "90 passes, mirror, crop, CutMix")
+    assert cnn[1:4] == ("from scratch", "–", "mirror, crop, CutMix, 90 passes")
     assert cnn[-1] == (
         "make studies STUDIES=longer RECIPES=longer-5000-adamw SEEDS=0 "
         "RESULTS=runs/again"

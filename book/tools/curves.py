@@ -375,7 +375,8 @@ def training(curve: str, images: int) -> tuple[str, ...]:
     else:
         recipe = get_recipe(point.recipe)
         patch = f"{recipe.model.patch_size}" if curve in plots.MODELS else "–"
-        how = ("from scratch", patch, ", ".join(trained(point)))
+        passes, *used = trained(point)
+        how = ("from scratch", patch, ", ".join([*used, passes]))
     return f"{images:,}", *how, point.minutes, command(curve, point)
 
 
