@@ -659,6 +659,20 @@ def test_citations_say_what_the_bibliography_says(site):
             assert f" {link.get_text().strip('[]')}]" in label, (path, link)
 
 
+def test_an_accuracy_leads_to_the_row_of_its_runs(site):
+    rows = {
+        row["id"]: [cell.get_text(strip=True) for cell in row.select("td")]
+        for row in read(site / "book" / "results.html").select("tr[id]")
+    }
+    links = read(site / "book" / "images.html").select("a[href*='#run-']")
+    assert len(links) >= 20
+    for link in links:
+        where = urlsplit(link["href"])
+        assert where.path == "results.html"
+        mean = re.match(r"[\d.]+", link.get_text()).group()
+        assert mean in rows[where.fragment], link
+
+
 def test_curves_stay_without_javascript(chromium, address):
     context = chromium.new_context(java_script_enabled=False)
     page = context.new_page()
