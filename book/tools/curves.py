@@ -40,15 +40,10 @@ ALL = (
     rf"{STEPS}|{EPOCHS}|cutmix-\d+|longer-\d+(-adamw)?"
     r"|ladder-\d+(-cutmix)?(-bf16)?|price-[a-z-]+"
 )
-BUDGETS = {
-    "best": ALL,
-    "hour": ALL,
-    "short": ALL,
-    "steps": STEPS,
-    "epochs": EPOCHS,
-}
 #: Minutes that a recipe's middle run may take.
 LIMITS = {"hour": 60, "short": 20}
+BUDGETS = dict.fromkeys(("best", *LIMITS), ALL)
+BUDGETS |= {"steps": STEPS, "epochs": EPOCHS}
 #: Where one recipe is two budgets: 18 passes over 5,000 are those steps.
 BOTH = "steps-5000"
 #: First and last number of the slider, and where it stands first.
